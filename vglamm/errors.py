@@ -1,0 +1,69 @@
+"""The error tree: every error a user, a file or a config can cause is one of these.
+
+    VglammError
+    ├── VideoError          a video or image cannot be used
+    │   ├── VideoNotFound       no such file
+    │   ├── VideoUnreadable     empty, damaged, not a video, no video stream, no frame
+    │   ├── VideoTooLarge       over a limit on bytes, pixels, frames, seconds or streams
+    │   └── VideoFrameError     a frame that was asked for cannot be had exactly
+    ├── DialogueError       a question or an answer cannot be used (empty, too long, misaligned)
+    ├── MaskError           masks, RLE or prompts do not fit each other
+    ├── CheckpointError     a checkpoint is missing, incomplete or does not fit its config
+    ├── ConfigError         a config, preset, recipe or override is wrong
+    └── EnvironmentProblem  something of the machine is missing (a package, a program, memory)
+
+Every message has three parts: what was got, what was expected, what to do.
+"""
+
+from __future__ import annotations
+
+
+class VglammError(Exception):
+    """Root of the tree. ``got``, ``expected`` and ``fix`` are kept for callers that show them apart."""
+
+    def __init__(self, got: str, expected: str, fix: str) -> None:
+        self.got, self.expected, self.fix = got, expected, fix
+        super().__init__(f"got {got}; expected {expected}; {fix}")
+
+    def __reduce__(self) -> tuple[type[VglammError], tuple[str, str, str]]:
+        return type(self), (self.got, self.expected, self.fix)  # survives a process border (Ray, multiprocessing)
+
+
+class VideoError(VglammError):
+    """A video or image cannot be used."""
+
+
+class VideoNotFound(VideoError):
+    """No file at that path."""
+
+
+class VideoUnreadable(VideoError):
+    """Empty, damaged, not a video, without a video stream or without a frame."""
+
+
+class VideoTooLarge(VideoError):
+    """Over a limit on bytes, pixels, frames, seconds or streams."""
+
+
+class VideoFrameError(VideoError):
+    """A frame that was asked for cannot be had exactly."""
+
+
+class DialogueError(VglammError):
+    """A question or an answer cannot be used: empty, too long, or its tokens do not line up."""
+
+
+class MaskError(VglammError):
+    """Masks, their RLE or their prompts do not fit each other."""
+
+
+class CheckpointError(VglammError):
+    """A checkpoint is missing, incomplete, or does not fit its config."""
+
+
+class ConfigError(VglammError):
+    """A config, preset, recipe or override is wrong."""
+
+
+class EnvironmentProblem(VglammError):
+    """Something of the machine is missing: a package, a program, memory."""
