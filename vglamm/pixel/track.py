@@ -1,0 +1,113 @@
+"""Objects through time: SAM 2's memory for all objects of a video in one batch. Shapes: see :mod:`vglamm.model`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vglamm.errors import MaskError
+from vglamm.pixel.decoder import Features, MaskLogits, Pixel
+
+ABSENT = -1024.0
+"""Logit that SAM 2 gives every pixel of an object which its objectness head calls absent."""
+
+
+class Tracker:
+    """S objects of one video, prompted on their first frame and then carried by memory (``SAM2Base.track_step``).
+
+    The package's own predictor loops over objects and keeps every frame; here all objects share one batch over expanded image
+    features, and of the past only what SAM 2 can still look at is kept: the first frame, the latest ``num_maskmem - 1``
+    memories and the latest ``max_obj_ptrs_in_encoder - 1`` pointers. Memory does not grow with the length of the video.
+
+    frames: length of the grounding sequence (SAM 2.1 scales pointer times by it). reverse: time runs backwards.
+    """
+
+    def __init__(self, pixel: Pixel, prompts_SC: Tensor, frames: int, *, reverse: bool = False) -> None:
+        if prompts_SC.ndim != 2 or not len(prompts_SC):
+            raise MaskError(f"prompts of shape {list(prompts_SC.shape)}", "[S, C] with S >= 1", "do not track a video without prompts")
+        self.pixel, self.prompts_SC = pixel, prompts_SC
+        self.frames, self.reverse = frames, reverse
+        self.memory: dict[str, dict[int, dict[str, Any]]] = {"cond_frame_outputs": {}, "non_cond_frame_outputs": {}}
+
+    def step(self, features: Features, index: int) -> MaskLogits:
+        """Masks of all objects on the frame ``index``; ``features`` hold that frame alone. Call once a frame, in order.
+
+        Logits are gated: ABSENT everywhere where the objectness is not positive.
+        """
+        first = not self.memory["cond_frame_outputs"]
+        feats, sizes = self._expand(features)
+        if first:
+            with self.pixel.prompted(self.prompts_SC):
+                out = self._sam_step(feats, features.position, sizes, index, first)
+        else:
+            out = self._sam_step(feats, features.position, sizes, index, first)
+        self._remember(out, feats, sizes, index, first)
+        return MaskLogits(out["pred_masks"][:, 0], out["object_score_logits"][:, 0], out["ious"])
+
+    def _expand(self, features: Features) -> tuple[list[Tensor], list[tuple[int, int]]]:
+        objects = len(self.prompts_SC)
+        feats = [level.flatten(2).permute(2, 0, 1).expand(-1, objects, -1) for level in features.levels]
+        return feats, [(level.shape[-2], level.shape[-1]) for level in features.levels]
+
+    def _sam_step(self, feats: list[Tensor], position: Tensor, sizes: list[tuple[int, int]], index: int, first: bool) -> dict[str, Any]:
+        sam, objects = self.pixel.sam, len(self.prompts_SC)
+        places = [position.flatten(2).permute(2, 0, 1).expand(-1, objects, -1)] * len(feats)
+        heard: list[Tensor] = []  # the decoder's predicted IoU, which track_step keeps to itself
+
+        def listen(_: Any, __: Any, out: tuple[Tensor, Tensor, Tensor, Tensor]) -> None:
+            heard[:] = [out[1], out[3]]
+
+        handle = sam.sam_mask_decoder.register_forward_hook(listen)
+        try:
+            out: dict[str, Any] = sam.track_step(
+                frame_idx=index,
+                is_init_cond_frame=first,
+                current_vision_feats=feats,
+                current_vision_pos_embeds=places,
+                feat_sizes=sizes,
+                point_inputs=None,
+                mask_inputs=None,
+                output_dict=self.memory,
+                num_frames=self.frames,
+                track_in_reverse=self.reverse,
+                run_mem_encoder=False,
+            )
+        finally:
+            handle.remove()
+        out["ious"], out["object_score_logits"] = heard[0].amax(-1), heard[1]
+        return out
+
+    def _remember(self, out: dict[str, Any], feats: list[Tensor], sizes: list[tuple[int, int]], index: int, first: bool) -> None:
+        sam = self.pixel.sam
+        features, places = sam._encode_new_memory(
+            current_vision_feats=feats,
+            feat_sizes=sizes,
+            pred_masks_high_res=out["pred_masks_high_res"],
+            object_score_logits=out["object_score_logits"],
+            is_mask_from_pts=first,  # the first frame's mask is binarised, later ones pass a sigmoid
+        )
+        kept = {
+            "maskmem_features": features.to(getattr(torch, self.pixel.config.memory_dtype)),
+            "maskmem_pos_enc": places,
+            "obj_ptr": out["obj_ptr"],
+        }
+        self.memory["cond_frame_outputs" if first else "non_cond_frame_outputs"][index] = kept
+        self.forget(index)
+
+    def forget(self, index: int) -> None:
+        """Drop what no later frame can attend to once ``index`` is done."""
+        sam, past = self.pixel.sam, self.memory["non_cond_frame_outputs"]
+        for frame in list(past):
+            age = abs(index - frame) + 1  # as the next frame will see it
+            if age > sam.num_maskmem - 1:
+                past[frame].pop("maskmem_features", None)
+                past[frame].pop("maskmem_pos_enc", None)
+            if age > sam.max_obj_ptrs_in_encoder - 1:
+                del past[frame]
+
+
+def gate(logits: MaskLogits) -> Tensor:
+    """Mask logits float[P, h, w] with ABSENT where the objectness is not positive, as :class:`Tracker` returns them."""
+    return torch.where(logits.objectness[:, None, None] > 0, logits.masks, logits.masks.new_tensor(ABSENT))

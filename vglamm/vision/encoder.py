@@ -1,0 +1,77 @@
+"""The vision part: two towers and their adapters, from 8-bit frames to visual tokens. Shapes: see :mod:`vglamm.model`."""
+
+from __future__ import annotations
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from vglamm.errors import VideoError
+from vglamm.vision.adapter import Adapter, pool_grid
+from vglamm.vision.config import VisionConfig
+from vglamm.vision.spatial import SpatialTower
+from vglamm.vision.temporal import TemporalTower
+
+
+class Vision(nn.Module):
+    """Phases: ``normalise`` (8-bit frames to pixels), ``towers`` (pixels to features), ``adapt`` (features to tokens).
+
+    A video passes both towers; a single image only the spatial one, and its tokens are not pooled.
+    """
+
+    spatial_mean: Tensor
+    spatial_std: Tensor
+    temporal_mean: Tensor
+    temporal_std: Tensor
+
+    def __init__(self, config: VisionConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.spatial = SpatialTower(config.spatial)
+        self.temporal = TemporalTower(config.temporal)
+        self.spatial_adapter = Adapter(config.spatial.width, config.adapter_width)
+        self.temporal_adapter = Adapter(config.temporal.width, config.adapter_width)
+        for name, stats in (("spatial", config.spatial), ("temporal", config.temporal)):
+            self.register_buffer(f"{name}_mean", torch.tensor(stats.mean).view(3, 1, 1), persistent=False)
+            self.register_buffer(f"{name}_std", torch.tensor(stats.std).view(3, 1, 1), persistent=False)
+
+    def normalise(self, spatial: Tensor, temporal: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """uint8[..., 3, h, w] frames of both towers -> float pixels in the part's dtype."""
+        dtype = self.spatial_adapter.fc1.weight.dtype
+        pixels = ((spatial.float() / 255 - self.spatial_mean) / self.spatial_std).to(dtype)
+        if temporal is None:
+            return pixels, None
+        return pixels, ((temporal.float() / 255 - self.temporal_mean) / self.temporal_std).to(dtype)
+
+    def towers(self, spatial: Tensor, temporal: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """spatial: float[B, T, 3, h, w]; temporal: float[B, T, 3, h', w'], or None for images (T = 1).
+
+        Returns spatial features float[B, T, G * G, width] and temporal features float[B, T / chunk, chunk * G * G, width].
+        """
+        frames = spatial.shape[1]
+        features = rearrange(self.spatial(rearrange(spatial, "b t c h w -> (b t) c h w")), "(b t) n d -> b t n d", t=frames)
+        if temporal is None:
+            return features, None
+        chunk = self.config.temporal.chunk
+        if frames % chunk or temporal.shape[1] != frames:
+            raise VideoError(
+                f"{frames} spatial and {temporal.shape[1]} temporal frames", f"equal numbers, a multiple of {chunk}", "repeat the last frame"
+            )
+        chunks = self.temporal(rearrange(temporal, "b (k t) c h w -> (b k) t c h w", t=chunk))
+        return features, rearrange(chunks, "(b k) n d -> b k n d", k=frames // chunk)
+
+    def adapt(self, spatial: Tensor, temporal: Tensor | None) -> Tensor:
+        """Features -> visual tokens float[B, N, D]: all spatial ones, frame by frame, then all temporal ones, chunk by chunk."""
+        b = len(spatial)
+        if temporal is None:
+            return self.spatial_adapter(spatial).flatten(1, 2)  # type: ignore[no-any-return]
+        config = self.config
+        rows = rearrange(self.spatial_adapter(spatial), "b t n d -> (b t) n d")
+        looks = rearrange(pool_grid(rows, config.spatial.grid, config.spatial_pool), "(b t) n d -> b (t n) d", b=b)
+        rows = rearrange(self.temporal_adapter(temporal), "b k (t n) d -> (b k t) n d", t=config.temporal.chunk)
+        moves = rearrange(pool_grid(rows, config.temporal.grid, config.temporal_pool), "(b t) n d -> b (t n) d", b=b)
+        return torch.cat([looks, moves], dim=1)
+
+    def forward(self, spatial: Tensor, temporal: Tensor | None) -> Tensor:
+        """uint8 frames of B videos (or B images, ``temporal`` None) -> visual tokens float[B, N, D]."""
+        return self.adapt(*self.towers(*self.normalise(spatial, temporal)))
