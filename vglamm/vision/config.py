@@ -7,6 +7,11 @@ from dataclasses import dataclass
 from vglamm.errors import ConfigError
 
 
+def _divides(name: str, value: int, of: str, whole: int) -> None:
+    if value <= 0 or whole % value:
+        raise ConfigError(f"{name} {value} with {of} {whole}", f"a divisor of {of}", "change one of them")
+
+
 @dataclass(frozen=True)
 class SpatialConfig:
     """The frame-wise tower: a CLIP vision transformer.
@@ -108,8 +113,3 @@ class VisionConfig:
     def image_tokens(self) -> int:
         """N for a single image: spatial tokens, not pooled."""
         return self.spatial.grid**2
-
-
-def _divides(name: str, value: int, of: str, whole: int) -> None:
-    if value <= 0 or whole % value:
-        raise ConfigError(f"{name} {value} with {of} {whole}", f"a divisor of {of}", "change one of them")
