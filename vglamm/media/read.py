@@ -1,0 +1,179 @@
+"""Videos, images and arrays of frames behind one interface: which frames there are, when they are shown, and the frames.
+
+``open_video`` examines a file in a child process, then picks the backend: decord for sparse frames of plain h264, hevc and vp9
+in MP4, MOV and MKV, PyAV for everything else and for streams. Both give the same picture: turned, with square pixels, RGB.
+A frame that cannot be had exactly is an error, never another frame.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vglamm.errors import VideoFrameError, VideoUnreadable
+from vglamm.media import av_backend, decord_backend
+from vglamm.media.limits import Limits
+from vglamm.media.probe import Scan, VideoInfo, scan
+
+Frames = NDArray[np.uint8]
+
+
+class VideoSource(ABC):
+    """A video that can be asked for frames. Holds no open file and can be pickled.
+
+    info: what it is. times: float64[F], presentation time of each frame in seconds, increasing; its length is the exact number
+    of frames. truncated: bytes are missing at the end of the file, and ``times`` ends at the last good frame.
+    """
+
+    info: VideoInfo
+    times: NDArray[np.float64]
+    truncated: bool = False
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def frames_at(self, indices: Sequence[int] | NDArray[np.integer]) -> Frames:
+        """uint8[K, H, W, 3], RGB, the frames at ``indices`` in the order asked; an index may appear twice.
+
+        Raises VideoFrameError for an index that does not exist or a frame that the file does not give up.
+        """
+        return self._sparse(self._checked(indices))
+
+    def stream(
+        self, indices: Sequence[int] | NDArray[np.integer] | None = None, chunk: int = 8
+    ) -> Iterator[tuple[NDArray[np.int64], Frames]]:
+        """(int64[k], uint8[k, H, W, 3]) for every frame, or for ``indices``, which must increase; k is at most ``chunk``.
+
+        Memory is bounded by the chunk, whatever the length. Raises as :meth:`frames_at`.
+        """
+        if chunk < 1:
+            raise VideoFrameError(f"chunks of {chunk} frames", "at least 1", "pass chunk=8")
+        wanted = list(range(len(self))) if indices is None else self._checked(indices)
+        for before, after in itertools.pairwise(wanted):
+            if after <= before:
+                raise VideoFrameError(f"frame {after} after frame {before}", "increasing indices", "sort them, or use frames_at")
+        return self._chunks(wanted, chunk)
+
+    def _chunks(self, wanted: list[int], chunk: int) -> Iterator[tuple[NDArray[np.int64], Frames]]:
+        numbers: list[int] = []
+        frames: list[Frames] = []
+        for index, frame in self._walk(wanted):
+            numbers.append(index)
+            frames.append(frame)
+            if len(frames) == chunk:
+                yield np.array(numbers, np.int64), np.stack(frames)
+                numbers, frames = [], []
+        if frames:
+            yield np.array(numbers, np.int64), np.stack(frames)
+
+    def _checked(self, indices: Sequence[int] | NDArray[np.integer]) -> list[int]:
+        wanted = [int(i) for i in indices]
+        for index in wanted:
+            if not 0 <= index < len(self):
+                cut = ", and is truncated" if self.truncated else ""
+                raise VideoFrameError(
+                    f"frame {index} asked of {self.info.path!r}",
+                    f"0 to {len(self) - 1}: it has {len(self)} frames{cut}",
+                    "sample by len()",
+                )
+        return wanted
+
+    def _sparse(self, wanted: list[int]) -> Frames:
+        """Frames of ``wanted`` in any order, by one walk over them in increasing order."""
+        places: dict[int, list[int]] = {}
+        for place, index in enumerate(wanted):
+            places.setdefault(index, []).append(place)
+        out = np.empty((len(wanted), self.info.height, self.info.width, 3), dtype=np.uint8)
+        for index, frame in self._walk(sorted(places)):
+            out[places[index]] = frame
+        return out
+
+    @abstractmethod
+    def _walk(self, wanted: list[int]) -> Iterator[tuple[int, Frames]]:
+        """(index, uint8[H, W, 3]) for each of ``wanted``, which increase."""
+
+
+class FileSource(VideoSource):
+    """A video file."""
+
+    def __init__(self, found: Scan) -> None:
+        self.scan = found
+        self.info = found.info
+        self.times = found.pts.astype(np.float64) * float(found.time_base)
+        self.truncated = found.truncated
+
+    def _sparse(self, wanted: list[int]) -> Frames:
+        if wanted and self.scan.plain and decord_backend.available():
+            frames = decord_backend.frames_at(self.scan, wanted)
+            if frames is not None:
+                return frames
+        return super()._sparse(wanted)
+
+    def _walk(self, wanted: list[int]) -> Iterator[tuple[int, Frames]]:
+        return av_backend.walk(self.scan, wanted)
+
+
+class ImageSource(VideoSource):
+    """A still image: one frame at time 0, turned as its EXIF orientation says."""
+
+    def __init__(self, info: VideoInfo) -> None:
+        self.info = info
+        self.times = np.zeros(1)
+
+    def _walk(self, wanted: list[int]) -> Iterator[tuple[int, Frames]]:
+        from PIL import Image, ImageOps
+
+        try:
+            with Image.open(self.info.path, formats=[self.info.codec.upper()]) as image:
+                turned = ImageOps.exif_transpose(image)
+                if turned.mode.startswith("I;16"):  # Pillow would clip 16-bit grey, not scale it
+                    turned = Image.fromarray((np.asarray(turned) >> 8).astype(np.uint8))
+                frame = np.array(turned.convert("RGB"))
+        except (OSError, SyntaxError, ValueError) as error:
+            raise VideoUnreadable(
+                f"{self.info.path!r}, a damaged image ({error})", "an image that decodes to its end", "download or export it again"
+            ) from error
+        for index in wanted:
+            yield index, frame
+
+
+class ArraySource(VideoSource):
+    """Frames that are already in memory: uint8[F, H, W, 3] at a constant rate."""
+
+    def __init__(self, frames: Frames, fps: float) -> None:
+        if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or 0 in frames.shape:
+            raise VideoUnreadable(
+                f"frames as {frames.dtype}{list(frames.shape)}", "uint8[F, H, W, 3] with F of at least 1", "pass RGB frames"
+            )
+        if not fps > 0:
+            raise VideoUnreadable(f"frames at {fps} frames per second", "a rate above 0", "pass fps=")
+        count, height, width = frames.shape[:3]
+        self.frames = frames
+        self.info = VideoInfo("<array>", width, height, count, float(fps), count / fps, "raw", "array")
+        self.times = np.arange(count) / fps
+
+    def _walk(self, wanted: list[int]) -> Iterator[tuple[int, Frames]]:
+        return ((index, self.frames[index]) for index in wanted)
+
+
+def open_video(
+    source: str | os.PathLike[str] | Frames, limits: Limits | None = None, *, fps: float | None = None, verify: bool = False
+) -> VideoSource:
+    """The video or image at a local path, or an array uint8[F, H, W, 3] with its ``fps``.
+
+    limits: what is accepted (default :class:`Limits`). verify: decode every frame once first, so that ``times`` holds exactly
+    the frames that a damaged file still gives. Raises VideoNotFound, VideoUnreadable or VideoTooLarge.
+    """
+    if isinstance(source, np.ndarray):
+        limits = limits or Limits()
+        found = ArraySource(source, fps if fps is not None else 0.0)
+        limits.check("frames", len(found))
+        limits.check("pixels", found.info.width * found.info.height)
+        return found
+    scanned = scan(source, limits, verify)
+    return ImageSource(scanned.info) if scanned.info.is_image else FileSource(scanned)
