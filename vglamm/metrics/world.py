@@ -32,10 +32,10 @@ class WorldResult:
     for the intervals ("" stands for a scene of its own). truth_masks: bool[S, F, H, W]; predicted_masks: bool[P, F, H, W];
     truth_phrases, predicted_phrases: one for each mask (None: a mask without a phrase). visible_at_start: one for each true
     object. foreground: bool[F, H, W], everything but the ground. other_masks: bool[O, F, H, W], all objects of the scene, those
-    asked for among them. absent: the question asks for something that is not there, so S = 0 (as for
-    a question that wants words alone). said_absent: the answer said so;
-    None means that the answer equals the true text. twin_mask: bool[F, H, W], the object that looks like the first true one
-    and is told from it by motion alone. failed: the model gave no answer, everything counts 0.
+    asked for among them. absent: the question asks for something that is not there, so S = 0 (as for a question that wants words
+    alone). said_absent: the answer said so; None means that the answer equals the true text. twin_mask: bool[F, H, W], the object
+    that looks like the first true one and is told from it by motion alone. failed: the model gave no answer; it counts as wrong
+    everywhere. Raises MaskError when sizes or counts do not fit.
     """
 
     kind: str
