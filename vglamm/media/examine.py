@@ -27,7 +27,9 @@ _OPENING_BYTES = 640 * 1024**2
 _TRUSTED_CODECS = {"h264", "hevc", "vp9", "av1"}
 # What decord 0.6.0 (FFmpeg 4.1) turns into the same RGB as the FFmpeg of PyAV. Measured; 10-bit differs by 2 levels on average.
 _DECORD_CODECS = {"h264", "hevc", "vp9"}
-_DECORD_FORMATS = {"yuv420p", "yuv444p"}
+_DECORD_FORMATS = {"yuv420p", "yuvj420p", "yuv422p", "yuv444p"}
+# NAL unit types of pictures that nothing after them looks behind: IDR (H.264 table 7-1; H.265 table 7-1). VP9 has no other kind.
+_CLEAN_STARTS = {"h264": {5}, "hevc": {19, 20}}
 
 
 @dataclass
@@ -38,7 +40,9 @@ class Packets:
     keys: set[int] = field(default_factory=set)
     seen: int = 0
     complete: bool = True  # each packet has a time of its own, and the first one is a key frame
-    leading: bool = False  # pictures that follow a key frame in the file and precede it on the screen (open GOP)
+    # decord counts frames from a key frame on, so a key frame must begin a run that is whole and in order: no picture after it
+    # in the file may precede it on the screen or look behind it (open GOP, which is x265's default; intra refresh).
+    closed: bool = True
     damaged: bool = False
 
 
@@ -116,8 +120,9 @@ def _video(path: str, head: bytes, full: bool, verify: bool, limits: Limits, pts
     with opened(path, limits.pixels) as (container, stream):
         packets = _packets(container, stream, limits)
         listed = stream.frames
-    truncated = packets.damaged or packets.seen < listed or cut_short(path)
     indexed = indexed_container(head)
+    # The index of an MP4 lists every packet; the count in an AVI header is only what the recorder believed.
+    truncated = packets.damaged or (indexed == "mov" and packets.seen < listed) or cut_short(path)
     trusted = packets.complete and found["codec"] in _TRUSTED_CODECS and indexed is not None
     ordinal = False
     if trusted and not truncated and not verify:
@@ -126,8 +131,8 @@ def _video(path: str, head: bytes, full: bool, verify: bool, limits: Limits, pts
         ordinal = _count(path, truncated, found["fps"], Fraction(*found["time_base"]), limits, pts)
     keys.extend(time in packets.keys for time in pts)
     plain = (
-        trusted and not truncated and not packets.leading and not several and found["codec"] in _DECORD_CODECS
-        and found["pixel_format"] in _DECORD_FORMATS and (found["rotation"] == 0 or (indexed == "mov" and not found["mirrored"]))
+        trusted and not truncated and packets.closed and not several and found["codec"] in _DECORD_CODECS
+        and found["pixel_format"] in _DECORD_FORMATS and not found["mirrored"] and (found["rotation"] == 0 or indexed == "mov")
     )  # fmt: skip
     return found | {
         "truncated": truncated,
@@ -175,6 +180,7 @@ def _packets(container: Any, stream: Any, limits: Limits) -> Packets:
     import av
 
     found, key_pts, times = Packets(), None, set[int]()
+    codec = stream.codec_context.codec.canonical_name
     try:
         for packet in container.demux(stream):
             found.seen += packet.dts is not None or packet.pts is not None
@@ -193,13 +199,27 @@ def _packets(container: Any, stream: Any, limits: Limits) -> Packets:
             if packet.is_keyframe:
                 found.keys.add(packet.pts)
                 key_pts = packet.pts
+                found.closed = found.closed and _starts_clean(bytes(packet), codec)
             elif packet.pts < key_pts:
-                found.leading = True
-                found.complete &= len(found.keys) > 1  # leading pictures of the first key frame have nothing to refer to
+                found.closed = False
+                found.complete &= len(found.keys) > 1  # such pictures after the first key frame have nothing to refer to
             found.pts.append(packet.pts)
     except av.error.FFmpegError:
         found.damaged = True
     return found
+
+
+def _starts_clean(data: bytes, codec: str) -> bool:
+    """Whether a key frame's packet (NAL units behind 4-byte lengths, as in MP4 and MKV) holds an IDR picture."""
+    if codec not in _CLEAN_STARTS:
+        return True
+    at = 0
+    while at + 5 <= len(data):
+        kind = data[at + 4] & 0x1F if codec == "h264" else data[at + 4] >> 1 & 0x3F
+        if kind in _CLEAN_STARTS[codec]:
+            return True
+        at += 4 + int.from_bytes(data[at : at + 4], "big")
+    return False
 
 
 def _count(path: str, strict: bool, fps: float, time_base: Fraction, limits: Limits, pts: array[int]) -> bool:
