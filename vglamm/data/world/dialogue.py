@@ -22,7 +22,7 @@ Fact = Turn
 
 
 def look_phrase(scene: Scene, item: WorldObject) -> str | None:
-    """The shortest noun phrase that only this object fits by look: "red circle", "striped red circle", "big dog"; None for twins."""
+    """The shortest noun phrase that only this object fits by look: "red circle", "striped red circle", "big dog"; or None."""
     alike = [other for other in scene.objects if other.base == item.base and other.id != item.id]
     if not alike:
         return item.base
@@ -50,7 +50,7 @@ def clear_motion(scene: Scene, item: WorldObject) -> bool:
 
 
 def _unit(scene: Scene) -> float:
-    return scene.id_map.shape[1] / BASE_SIZE
+    return float(scene.id_map.shape[1]) / BASE_SIZE
 
 
 def _medium(scene: Scene) -> str:

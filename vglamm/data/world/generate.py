@@ -50,9 +50,8 @@ def _check_kinds(kinds: Iterable[str], image: bool, setting: Difficulty) -> None
 
 
 def _objects(drafts: list[Draft], routes: list[Route], ids: np.ndarray) -> tuple[WorldObject, ...]:
-    frames, size = ids.shape[:2]
-    flat = ids.reshape(frames, -1)
-    counts = np.stack([np.bincount(frame, minlength=len(drafts) + 1)[1:] for frame in flat], axis=1)
+    size = int(ids.shape[1])
+    counts = [np.asarray([np.count_nonzero(frame == number) for frame in ids]) for number in range(1, len(drafts) + 1)]
     least = LEAST_AREA * (size / BASE_SIZE) ** 2
     return tuple(
         WorldObject(

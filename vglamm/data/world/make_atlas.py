@@ -28,8 +28,8 @@ octopus 🐙|crab 🦀|snail 🐌|butterfly 🦋|bee 🐝|ladybug 🐞|spider �
 chicken 🐓|swan 🦢|bat 🦇|llama 🦙|unicorn 🦄|mouse 🐁|car 🚗|bus 🚌|truck 🚚|tractor 🚜|taxi 🚕|ambulance 🚑|bicycle 🚲
 motorcycle 🏍|scooter 🛵|train 🚂|airplane ✈|helicopter 🚁|rocket 🚀|sailboat ⛵|ship 🚢|ufo 🛸|apple 🍎|pear 🍐|banana 🍌|lemon 🍋
 watermelon 🍉|strawberry 🍓|pineapple 🍍|kiwi 🥝|coconut 🥥|avocado 🥑|eggplant 🍆|carrot 🥕|mushroom 🍄|hamburger 🍔|pizza 🍕
-hotdog 🌭|taco 🌮|donut 🍩|cookie 🍪|cake 🎂|lollipop 🍭|pretzel 🥨|egg 🥚|basketball 🏀|football 🏈|baseball ⚾|volleyball 🏐|dice 🎲
-hammer 🔨|wrench 🔧|key 🔑|lock 🔒|axe 🪓|saw 🪚|screwdriver 🪛|magnet 🧲|umbrella ☂|balloon 🎈|gift 🎁|book 📕|pencil ✏|camera 📷
+hotdog 🌭|taco 🌮|donut 🍩|cookie 🍪|cake 🎂|lollipop 🍭|pretzel 🥨|egg 🥚|basketball 🏀|football 🏈|baseball ⚾|volleyball 🏐
+dice 🎲|hammer 🔨|wrench 🔧|key 🔑|lock 🔒|axe 🪓|saw 🪚|screwdriver 🪛|magnet 🧲|umbrella ☂|balloon 🎈|gift 🎁|book 📕|pencil ✏|camera 📷
 phone 📱|laptop 💻|clock ⏰|lamp 💡|candle 🕯|guitar 🎸|trumpet 🎺|drum 🥁|piano 🎹|hat 🎩|crown 👑|shirt 👕|dress 👗|shoe 👟
 boot 👢|bag 🎒|trophy 🏆|bell 🔔|cactus 🌵|sunflower 🌻|rose 🌹|house 🏠|tent ⛺|anchor ⚓|bottle 🍼|cup ☕|broom 🧹|basket 🧺
 chair 🪑|robot 🤖|ghost 👻|snowman ⛄|pumpkin 🎃|skull 💀|bucket 🪣|ladder 🪜|barrel 🛢|kite 🪁|toilet 🚽|telescope 🔭|bomb 💣
@@ -41,7 +41,7 @@ feather 🪶|television 📺|envelope ✉|tooth 🦷|leaf 🍁|teapot 🫖
 
 
 def draw_tile(font: ImageFont.FreeTypeFont, glyph: str) -> Image.Image:
-    """One RGBA tile of 64 x 64 px whose opaque pixels lie inside the inscribed circle. Raises ValueError if the font has no glyph."""
+    """One RGBA tile of 64 x 64 px whose opaque pixels lie inside the inscribed circle. ValueError if there is no glyph."""
     canvas = Image.new("RGBA", (2 * GLYPH_SIZE, 2 * GLYPH_SIZE))
     ImageDraw.Draw(canvas).text((0, 0), glyph, font=font, embedded_color=True)
     box = canvas.getbbox()

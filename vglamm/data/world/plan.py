@@ -150,7 +150,7 @@ def _window(rng: np.random.Generator, timing: str, frames: int) -> tuple[int, in
     """First frame and frame after the last, drawn so that at least a quarter of the video shows the object."""
     spans = {"late": ((0.2, 0.55), (1, 1)), "leave": ((0, 0), (0.45, 0.8)), "window": ((0.15, 0.35), (0.65, 0.85))}
     start, end = spans.get(timing, ((0, 0), (1, 1)))
-    return int(round(rng.uniform(*start) * frames)), int(round(rng.uniform(*end) * frames))
+    return round(rng.uniform(*start) * frames), round(rng.uniform(*end) * frames)
 
 
 def _box(motion: str, travel: float, radius: float, size: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -184,7 +184,7 @@ def _route(rng: np.random.Generator, draft: Draft, setting: Difficulty, frames: 
     radius = max(first, last) / 2 * unit
     slides = draft.motion in DIRECTIONS and draft.timing in ("late", "leave") and rng.random() < 0.6
     start, end = _window(rng, draft.timing, frames)
-    progress = np.clip((np.arange(frames) - start) / max(1, end - 1 - start), 0, 1).astype(np.float32)
+    progress = ((np.arange(frames) - start) / max(1, end - 1 - start)).clip(0, 1).astype(np.float32)
     if slides:
         centres, present = _slide(rng, draft, radius, frames, size)
     else:
@@ -200,18 +200,31 @@ def _route(rng: np.random.Generator, draft: Draft, setting: Difficulty, frames: 
     return Route(centres, diameters.astype(np.float32), (draft.angle + turned).astype(np.float32), present)
 
 
-def _first_column(route: Route, seen: NDArray[np.int_], size: int) -> float:
-    """x where the object is first seen (its centre well inside the frame)."""
-    inside = np.all((route.centres[seen] > 0) & (route.centres[seen] < size), axis=1) & route.present[seen]
-    return float(route.centres[seen[int(np.argmax(inside))], 0])
+@dataclass(frozen=True)
+class _Seen:
+    """A route in the frames that the language model sees: column where it is first seen, centres[8, 2], radii[8], present[8]."""
+
+    column: float
+    centres: NDArray[np.float32]
+    radii: NDArray[np.float32]
+    present: NDArray[np.bool_]
 
 
-def _apart(one: Route, two: Route, seen: NDArray[np.int_], overlap: float, gap: float, size: int) -> bool:
-    if abs(_first_column(one, seen, size) - _first_column(two, seen, size)) < gap:
+def _seen(route: Route, size: int) -> _Seen:
+    positions = llm_frames(len(route.present))
+    centres, present = route.centres[positions], route.present[positions]
+    inside = ((centres > 0) & (centres < size)).all(axis=1) & present
+    return _Seen(float(centres[inside.argmax(), 0]), centres, route.diameters[positions] * np.float32(0.5), present)
+
+
+def _apart(one: _Seen, two: _Seen, overlap: float, gap: float) -> bool:
+    """Whether the two keep their distance and their order from left to right is plain."""
+    if abs(one.column - two.column) < gap:
         return False
-    distance = np.hypot(*(one.centres[seen] - two.centres[seen]).T)
-    reach = (one.diameters[seen] + two.diameters[seen]) / 2 * (1 - overlap)
-    return bool(np.all((distance >= reach) | ~(one.present[seen] & two.present[seen])))
+    away = one.centres - two.centres
+    reach = (one.radii + two.radii) * (1 - overlap)
+    close = (away[:, 0] ** 2 + away[:, 1] ** 2 < reach * reach) & one.present & two.present
+    return not close.any()
 
 
 def route_objects(
@@ -219,15 +232,18 @@ def route_objects(
 ) -> list[Route] | None:
     """Paths for all objects that keep their distance as the setting asks, or None if none was found in a few tries."""
     looks = [(draft.colour, draft.noun, draft.texture, draft.size) for draft in drafts]
-    seen, gap = llm_frames(frames), _SIDE_GAP * size / BASE_SIZE
+    gap = _SIDE_GAP * size / BASE_SIZE
     routes: list[Route] = []
+    taken: list[_Seen] = []
     for draft, look in zip(drafts, looks, strict=True):
         alike = tuple(d.motion for d, other in zip(drafts, looks, strict=True) if other == look) if twins else ()
         pair = alike if len(alike) == 2 else ()
         for _ in range(_TRIES):
             route = _route(rng, draft, setting, frames, size, pair)
-            if all(_apart(route, other, seen, setting.overlap, gap, size) for other in routes):
+            seen = _seen(route, size)
+            if all(_apart(seen, other, setting.overlap, gap) for other in taken):
                 routes.append(route)
+                taken.append(seen)
                 break
         else:
             return None

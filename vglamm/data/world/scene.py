@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,7 +121,7 @@ class Scene:
     @property
     def least_area(self) -> float:
         """Visible pixels from which an object counts as visible in a frame of this size."""
-        return LEAST_AREA * (self.id_map.shape[1] / BASE_SIZE) ** 2
+        return LEAST_AREA * (int(self.id_map.shape[1]) / BASE_SIZE) ** 2
 
     @property
     def foreground(self) -> NDArray[np.bool_]:
@@ -137,6 +138,9 @@ class Scene:
         return np.asarray(np.isin(self.id_map, ids) if len(ids) > 1 else self.id_map == ids[0])
 
 
+@lru_cache(maxsize=64)
 def llm_frames(frames: int) -> NDArray[np.int_]:
-    """Positions of the 8 frames, evenly spread from first to last, that the language model sees; one for an image."""
-    return np.linspace(0, frames - 1, LLM_FRAMES if frames > 1 else 1, dtype=int)
+    """Positions (read-only) of the 8 frames, evenly from first to last, that the language model sees; one for an image."""
+    positions = np.linspace(0, frames - 1, LLM_FRAMES if frames > 1 else 1, dtype=int)
+    positions.setflags(write=False)
+    return positions

@@ -7,7 +7,6 @@ inside the circle inscribed in the square, so that turning cuts nothing.
 from __future__ import annotations
 
 import colorsys
-import json
 import math
 from functools import lru_cache
 
@@ -15,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from vglamm.data.world.words import ASSETS, COLOURS
+from vglamm.data.world.words import ASSETS, COLOURS, THINGS
 
 _DRAWN = 512
 _SOURCES = (32, 64, 128)
+_TILE, _COLUMNS = 64, 16  # of the atlas, as make_atlas lays it out
 
 
 def _disc(draw: ImageDraw.ImageDraw, x: float, y: float, radius: float, fill: int = 255) -> None:
@@ -94,19 +94,17 @@ def _shape_source(shape: str, texture: str, size: int) -> tuple[NDArray[np.float
 @lru_cache(maxsize=512)
 def _thing_source(noun: str, size: int) -> NDArray[np.float32]:
     """float32[size, size, 4], 0..255, colour multiplied by alpha."""
-    atlas, layout = _atlas()
-    row, column = divmod(layout["names"].index(noun), layout["columns"])
-    tile = layout["tile"]
-    picture = atlas.crop((column * tile, row * tile, (column + 1) * tile, (row + 1) * tile))
-    resample = Image.Resampling.BOX if size <= tile else Image.Resampling.BICUBIC
+    row, column = divmod(THINGS.index(noun), _COLUMNS)
+    picture = _atlas().crop((column * _TILE, row * _TILE, (column + 1) * _TILE, (row + 1) * _TILE))
+    resample = Image.Resampling.BOX if size <= _TILE else Image.Resampling.BICUBIC
     values = np.asarray(picture.resize((size, size), resample), np.float32)
     return np.concatenate([values[..., :3] * values[..., 3:] / 255, values[..., 3:]], axis=2)
 
 
 @lru_cache(maxsize=1)
-def _atlas() -> tuple[Image.Image, dict[str, list[str] | int]]:
+def _atlas() -> Image.Image:
     with Image.open(ASSETS / "things.webp") as picture:
-        return picture.convert("RGBA"), json.loads((ASSETS / "things.json").read_text(encoding="utf-8"))
+        return picture.convert("RGBA")
 
 
 def source_size(diameter: float) -> int:
