@@ -57,9 +57,11 @@ def video_streams(container: InputContainer) -> list[VideoStream]:
 def decoded(container: InputContainer, stream: VideoStream, strict: bool = False) -> Iterator[VideoFrame]:
     """Every frame that comes out of the decoder, in presentation order.
 
-    A packet that the decoder refuses is passed over, and reading ends where the container can no longer be read; with ``strict``
-    both, and a packet marked as damaged, end the frames (those still inside the decoder come out first).
+    A packet that the decoder refuses is passed over, and reading ends where the container can no longer be read. With ``strict``
+    the first damage that shows ends the frames (those still inside the decoder come out first).
     """
+    if strict:
+        stream.codec_context.options = stream.codec_context.options | {"err_detect": "explode"}
     with contextlib.suppress(av.error.FFmpegError):
         for packet in container.demux(stream):
             if strict and packet.is_corrupt:

@@ -43,7 +43,8 @@ class Packets:
     # decord counts frames from a key frame on, so a key frame must begin a run that is whole and in order: no picture after it
     # in the file may precede it on the screen or look behind it (open GOP, which is x265's default; intra refresh).
     closed: bool = True
-    damaged: bool = False
+    usable: int = 0  # packets that should each give a frame
+    cut: bool = False  # the container ends in an error or in half a packet
 
 
 def main(path: str, full: bool, verify: bool, limits: Limits) -> None:
@@ -122,7 +123,7 @@ def _video(path: str, head: bytes, full: bool, verify: bool, limits: Limits, pts
         listed = stream.frames
     indexed = indexed_container(head)
     # The index of an MP4 lists every packet; the count in an AVI header is only what the recorder believed.
-    truncated = packets.damaged or (indexed == "mov" and packets.seen < listed) or cut_short(path)
+    truncated = packets.cut or (indexed == "mov" and packets.seen < listed) or cut_short(path)
     trusted = packets.complete and found["codec"] in _TRUSTED_CODECS and indexed is not None
     ordinal = False
     if trusted and not truncated and not verify:
@@ -179,7 +180,7 @@ def _shown(frame: Any, stream: Any, limits: Limits) -> dict[str, Any]:
 def _packets(container: Any, stream: Any, limits: Limits) -> Packets:
     import av
 
-    found, key_pts, times = Packets(), None, set[int]()
+    found, key_pts, times, damaged_at = Packets(), None, set[int](), -9
     codec = stream.codec_context.codec.canonical_name
     try:
         for packet in container.demux(stream):
@@ -188,10 +189,12 @@ def _packets(container: Any, stream: Any, limits: Limits) -> Packets:
                 continue
             if found.seen > limits.frames:
                 limits.check("frames", found.seen)
-            if packet.is_corrupt:
-                found.damaged = True
+            # A parser may hold back two packets, so half a packet at the end need not be the very last.
+            damaged_at = found.seen if packet.is_corrupt else damaged_at
+            found.cut = found.seen - damaged_at <= 2
             if packet.is_discard:
                 continue
+            found.usable += 1
             if packet.pts is None or packet.pts in times or (key_pts is None and not packet.is_keyframe):
                 found.complete = False
                 continue
@@ -205,7 +208,7 @@ def _packets(container: Any, stream: Any, limits: Limits) -> Packets:
                 found.complete &= len(found.keys) > 1  # such pictures after the first key frame have nothing to refer to
             found.pts.append(packet.pts)
     except av.error.FFmpegError:
-        found.damaged = True
+        found.cut = True
     return found
 
 
@@ -232,8 +235,6 @@ def _count(path: str, strict: bool, fps: float, time_base: Fraction, limits: Lim
 
     times: list[int | None] = []
     with opened(path, limits.pixels) as (container, stream):
-        if strict:
-            stream.codec_context.options = stream.codec_context.options | {"err_detect": "explode"}
         for frame in decoded(container, stream, strict):
             limits.check("frames", len(times) + 1)
             times.append(frame.pts)

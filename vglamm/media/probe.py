@@ -7,6 +7,7 @@ crashes a decoder costs one child and gives a typed error here.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -23,8 +24,13 @@ from vglamm.errors import VideoTooLarge, VideoUnreadable
 from vglamm.media.limits import Limits
 from vglamm.media.orientation import Orientation
 
+log = logging.getLogger(__name__)
+
 # The child finds packages where this process does, as multiprocessing's spawn arranges it; -P keeps the working directory out.
-_START = "import json, runpy, sys; sys.path[:] = json.loads(sys.argv.pop(1)); runpy.run_module('vglamm.media.examine', run_name='__main__')"
+_START = (
+    "import json, runpy, sys; sys.path[:] = json.loads(sys.argv.pop(1)); "  # the argument that is taken away is ours
+    "runpy.run_module('vglamm.media.examine', run_name='__main__')"
+)
 
 
 @dataclass(frozen=True)
@@ -91,6 +97,8 @@ def scan(path: str | os.PathLike[str], limits: Limits | None = None, verify: boo
     name, limits = os.path.abspath(os.fspath(path)), limits or Limits()
     found, rest = _ask_child(name, "full", verify, limits)
     count = 1 if found["is_image"] else found["exact"]
+    if count < 0.9 * found.get("usable", 0):
+        log.warning("%s: only %d of %d frames can be decoded", name, count, found["usable"])
     pts = np.zeros(1, np.int64) if found["is_image"] else np.frombuffer(rest, np.int64, count)
     return Scan(
         info=_info(name, found),

@@ -2,7 +2,8 @@
 
 ``open_video`` examines a file in a child process, then picks the backend: decord for sparse frames of plain h264, hevc and vp9
 in MP4, MOV and MKV, PyAV for everything else and for streams. Both give the same picture: turned, with square pixels, RGB.
-A frame that cannot be had exactly is an error, never another frame.
+A frame that cannot be had exactly is an error, never another frame. (Flipped bits inside a frame that every decoder lets pass
+show as damage in that picture, and in those predicted from it, as in any player.)
 """
 
 from __future__ import annotations
