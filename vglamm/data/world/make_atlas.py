@@ -22,18 +22,19 @@ GLYPH_SIZE = 109  # the only bitmap strike of Noto Color Emoji
 THINGS = dict(
     pair.split()
     for pair in """
-cat 🐈|dog 🐕|horse 🐎|cow 🐄|pig 🐖|sheep 🐑|elephant 🐘|lion 🦁|tiger 🐅|bear 🐻|panda 🐼|koala 🐨|frog 🐸|monkey 🐒|gorilla 🦍
-zebra 🦓|giraffe 🦒|camel 🐫|kangaroo 🦘|hedgehog 🦔|crocodile 🐊|turtle 🐢|snake 🐍|dinosaur 🦖|dolphin 🐬|fish 🐠|shark 🦈
-octopus 🐙|crab 🦀|snail 🐌|butterfly 🦋|bee 🐝|ladybug 🐞|spider 🕷|duck 🦆|owl 🦉|penguin 🐧|flamingo 🦩|parrot 🦜|peacock 🦚
-chicken 🐓|swan 🦢|bat 🦇|llama 🦙|unicorn 🦄|mouse 🐁|car 🚗|bus 🚌|truck 🚚|tractor 🚜|taxi 🚕|ambulance 🚑|bicycle 🚲
-motorcycle 🏍|scooter 🛵|train 🚂|airplane ✈|helicopter 🚁|rocket 🚀|sailboat ⛵|ship 🚢|ufo 🛸|apple 🍎|pear 🍐|banana 🍌|lemon 🍋
-watermelon 🍉|strawberry 🍓|pineapple 🍍|kiwi 🥝|coconut 🥥|avocado 🥑|eggplant 🍆|carrot 🥕|mushroom 🍄|hamburger 🍔|pizza 🍕
-hotdog 🌭|taco 🌮|donut 🍩|cookie 🍪|cake 🎂|lollipop 🍭|pretzel 🥨|egg 🥚|basketball 🏀|football 🏈|baseball ⚾|volleyball 🏐
-dice 🎲|hammer 🔨|wrench 🔧|key 🔑|lock 🔒|axe 🪓|saw 🪚|screwdriver 🪛|magnet 🧲|umbrella ☂|balloon 🎈|gift 🎁|book 📕|pencil ✏|camera 📷
-phone 📱|laptop 💻|clock ⏰|lamp 💡|candle 🕯|guitar 🎸|trumpet 🎺|drum 🥁|piano 🎹|hat 🎩|crown 👑|shirt 👕|dress 👗|shoe 👟
-boot 👢|bag 🎒|trophy 🏆|bell 🔔|cactus 🌵|sunflower 🌻|rose 🌹|house 🏠|tent ⛺|anchor ⚓|bottle 🍼|cup ☕|broom 🧹|basket 🧺
-chair 🪑|robot 🤖|ghost 👻|snowman ⛄|pumpkin 🎃|skull 💀|bucket 🪣|ladder 🪜|barrel 🛢|kite 🪁|toilet 🚽|telescope 🔭|bomb 💣
-feather 🪶|television 📺|envelope ✉|tooth 🦷|leaf 🍁|teapot 🫖
+cat 🐈|dog 🐕|horse 🐎|cow 🐄|pig 🐖|sheep 🐑|elephant 🐘|lion 🦁|tiger 🐅|bear 🐻|panda 🐼|koala 🐨|frog 🐸|monkey 🐒
+gorilla 🦍|zebra 🦓|giraffe 🦒|camel 🐫|kangaroo 🦘|hedgehog 🦔|crocodile 🐊|turtle 🐢|snake 🐍|dinosaur 🦖|dolphin 🐬
+fish 🐠|shark 🦈|octopus 🐙|crab 🦀|snail 🐌|butterfly 🦋|bee 🐝|ladybug 🐞|spider 🕷|duck 🦆|owl 🦉|penguin 🐧|flamingo 🦩
+parrot 🦜|peacock 🦚|chicken 🐓|swan 🦢|bat 🦇|llama 🦙|unicorn 🦄|mouse 🐁|car 🚗|bus 🚌|truck 🚚|tractor 🚜|taxi 🚕
+ambulance 🚑|bicycle 🚲|motorcycle 🏍|scooter 🛵|train 🚂|airplane ✈|helicopter 🚁|rocket 🚀|sailboat ⛵|ship 🚢|ufo 🛸
+apple 🍎|pear 🍐|banana 🍌|lemon 🍋|watermelon 🍉|strawberry 🍓|pineapple 🍍|kiwi 🥝|coconut 🥥|avocado 🥑|eggplant 🍆
+carrot 🥕|mushroom 🍄|hamburger 🍔|pizza 🍕|hotdog 🌭|taco 🌮|donut 🍩|cookie 🍪|cake 🎂|lollipop 🍭|pretzel 🥨|egg 🥚
+basketball 🏀|football 🏈|baseball ⚾|volleyball 🏐|dice 🎲|hammer 🔨|wrench 🔧|key 🔑|lock 🔒|axe 🪓|saw 🪚|screwdriver 🪛
+magnet 🧲|umbrella ☂|balloon 🎈|gift 🎁|book 📕|pencil ✏|camera 📷|phone 📱|laptop 💻|clock ⏰|lamp 💡|candle 🕯|guitar 🎸
+trumpet 🎺|drum 🥁|piano 🎹|hat 🎩|crown 👑|shirt 👕|dress 👗|shoe 👟|boot 👢|bag 🎒|trophy 🏆|bell 🔔|cactus 🌵|sunflower 🌻
+rose 🌹|house 🏠|tent ⛺|anchor ⚓|bottle 🍼|cup ☕|broom 🧹|basket 🧺|chair 🪑|robot 🤖|ghost 👻|snowman ⛄|pumpkin 🎃
+skull 💀|bucket 🪣|ladder 🪜|barrel 🛢|kite 🪁|toilet 🚽|telescope 🔭|bomb 💣|feather 🪶|television 📺|envelope ✉|tooth 🦷
+leaf 🍁|teapot 🫖
 """.replace("\n", "|")
     .strip("|")
     .split("|")

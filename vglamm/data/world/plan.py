@@ -227,24 +227,37 @@ def _apart(one: _Seen, two: _Seen, overlap: float, gap: float) -> bool:
     return not close.any()
 
 
+def _swapped(one: Route, two: Route, size: int) -> list[_Seen]:
+    """Both twins with their moves exchanged, each from its own first place."""
+    moved = one.centres[0] + two.centres - two.centres[0], two.centres[0] + one.centres - one.centres[0]
+    return [_seen(replace(route, centres=centres), size) for route, centres in zip((one, two), moved, strict=True)]
+
+
 def route_objects(
     rng: np.random.Generator, drafts: list[Draft], setting: Difficulty, frames: int, size: int, twins: bool
 ) -> list[Route] | None:
-    """Paths for all objects that keep their distance as the setting asks, or None if none was found in a few tries."""
+    """Paths for all objects that keep their distance as the setting asks, or None if none was found in a few tries.
+
+    Twins come first, and all must keep their distance as well if the twins exchanged their moves: otherwise the places alone
+    would tell a little of which twin makes which move.
+    """
     looks = [(draft.colour, draft.noun, draft.texture, draft.size) for draft in drafts]
+    pair = [index for index, look in enumerate(looks) if looks.count(look) == 2] if twins else []
     gap = _SIDE_GAP * size / BASE_SIZE
-    routes: list[Route] = []
+    routes: dict[int, Route] = {}
     taken: list[_Seen] = []
-    for draft, look in zip(drafts, looks, strict=True):
-        alike = tuple(d.motion for d, other in zip(drafts, looks, strict=True) if other == look) if twins else ()
-        pair = alike if len(alike) == 2 else ()
+    for index in sorted(range(len(drafts)), key=lambda index: index not in pair):
+        moves = tuple(drafts[twin].motion for twin in pair) if index in pair else ()
         for _ in range(_TRIES):
-            route = _route(rng, draft, setting, frames, size, pair)
+            route = _route(rng, drafts[index], setting, frames, size, moves)
             seen = _seen(route, size)
-            if all(_apart(seen, other, setting.overlap, gap) for other in taken):
-                routes.append(route)
-                taken.append(seen)
+            swapped = _swapped(routes[pair[0]], route, size) if pair and index == pair[1] else []
+            if all(_apart(seen, other, setting.overlap, gap) for other in taken) and (
+                not swapped or _apart(swapped[0], swapped[1], setting.overlap, gap)
+            ):
+                routes[index] = route
+                taken += [seen, *swapped]
                 break
         else:
             return None
-    return routes
+    return [routes[index] for index in range(len(drafts))]

@@ -65,7 +65,7 @@ def grounded(phrase: str) -> str:
 
 def with_article(noun_phrase: str) -> str:
     """ "a red circle", "an orange star"."""
-    return f"{'an' if noun_phrase[0] in 'aeio' or noun_phrase.startswith(('umb', 'uf')) else 'a'} {noun_phrase}"
+    return f"{'an' if noun_phrase[0] in 'aeio' or noun_phrase.startswith('umb') else 'a'} {noun_phrase}"
 
 
 def capital(text: str) -> str:
