@@ -1,0 +1,119 @@
+"""The console command: help, exit codes, and errors in three parts without a traceback."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from vglamm import cli, doctor
+from vglamm.errors import VideoNotFound
+
+
+def run(*words: str) -> int:
+    with pytest.raises(SystemExit) as exit:
+        cli.main(words)
+    return int(exit.value.code or 0)
+
+
+@pytest.fixture
+def findings(monkeypatch: pytest.MonkeyPatch) -> list[doctor.Finding]:
+    """Stands in for a machine: what the doctor command finds."""
+    found = [doctor.Finding("python", "ok", "3.11"), doctor.Finding("gpu", "warn", "none [here]", "buy one")]
+    monkeypatch.setattr(doctor, "examine", lambda model: iter(found))
+    return found
+
+
+def test_help_names_every_command_and_exits_0(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--help") == 0
+    shown = capsys.readouterr().out
+    for command in cli.app.registered_commands:
+        assert command.callback is not None
+        assert command.callback.__name__ in shown
+
+
+def test_help_answers_within_a_second_and_imports_nothing_heavy() -> None:
+    code = "import atexit, sys; from vglamm.cli import main; atexit.register(lambda: print(*sys.modules, file=sys.stderr)); main(['-h'])"
+    times = []
+    for _ in range(3):
+        began = time.perf_counter()
+        result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+        times.append(time.perf_counter() - began)
+    assert "doctor" in result.stdout
+    assert not {"torch", "transformers", "sam2", "ray", "numpy", "av", "decord"} & set(result.stderr.split())
+    assert min(times) < 1.0
+
+
+def test_version_is_the_installed_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--version") == 0
+    assert capsys.readouterr().out.startswith("vglamm 0.")
+
+
+@pytest.mark.parametrize("words", [["--nonsense"], ["nonsense"], ["doctor", "--nonsense"]])
+def test_wrong_usage_exits_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*words) == 2
+    assert "nonsense" in capsys.readouterr().err
+
+
+def test_doctor_shows_findings_as_they_are(findings: list[doctor.Finding], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("doctor") == 0
+    assert "none [here]" in capsys.readouterr().out  # not taken for markup
+
+
+def test_doctor_writes_json(findings: list[doctor.Finding], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("doctor", "--json") == 0
+    written = json.loads(capsys.readouterr().out)
+    assert written == [
+        {"name": "python", "state": "ok", "found": "3.11", "fix": ""},
+        {"name": "gpu", "state": "warn", "found": "none [here]", "fix": "buy one"},
+    ]
+
+
+def test_doctor_exits_1_if_something_blocks(findings: list[doctor.Finding]) -> None:
+    findings.append(doctor.Finding("decoders", "block", "none", "install av"))
+    assert run("doctor") == 1
+
+
+def failing(error: BaseException) -> Iterator[doctor.Finding]:
+    yield doctor.Finding("python", "ok", "3.11")
+    raise error
+
+
+ABSENT = VideoNotFound("no file 'a [b].mp4'", "a video", "check the path")
+
+
+def test_an_error_is_told_in_three_parts_and_exits_2(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(doctor, "examine", lambda model: failing(ABSENT))
+    assert run("doctor") == 2
+    shown = capsys.readouterr().err
+    for part in ("VideoNotFound", "no file 'a [b].mp4'", "a video", "check the path"):
+        assert part in shown
+    assert "Traceback" not in shown
+
+
+@pytest.mark.parametrize("words", [["--debug", "doctor"], ["doctor", "--debug"]])
+def test_debug_lets_the_error_through(monkeypatch: pytest.MonkeyPatch, words: list[str]) -> None:
+    monkeypatch.setattr(doctor, "examine", lambda model: failing(ABSENT))
+    with pytest.raises(VideoNotFound):
+        cli.main(words)
+
+
+def test_a_file_that_cannot_be_written_exits_2(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(doctor, "examine", lambda model: failing(PermissionError(13, "Permission denied", "out.json")))
+    assert run("doctor") == 2
+    assert "out.json" in capsys.readouterr().err
+
+
+def test_ctrl_c_exits_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "examine", lambda model: failing(KeyboardInterrupt()))
+    assert run("doctor") == 130
+
+
+def test_a_bug_is_not_dressed_up_as_an_error_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "examine", lambda model: failing(ZeroDivisionError()))
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["doctor"])

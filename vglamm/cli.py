@@ -1,0 +1,55 @@
+"""The console command `vglamm`. Exit codes: 0 done, 1 `doctor` found what blocks, 2 an error of usage or input, 130 Ctrl-C.
+
+Nothing heavy is imported here: each command imports its driver when it is called, so `vglamm --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from vglamm.commands.doctor import doctor
+from vglamm.commands.screen import log_to_terminal, out, show_error
+from vglamm.errors import VglammError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,  # an unexpected exception is a bug: its plain traceback is what a report needs
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (doctor,):
+    app.command()(command)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        out().print(f"vglamm {importlib.metadata.version('vglamm')}")
+        raise typer.Exit
+
+
+@app.callback()
+def vglamm(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the log, and the traceback of an error. Works anywhere.")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+) -> None:
+    """Ask questions about a video; get answers whose phrases are tied to masks through time."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line, by default of this process, and exit with its code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    log_to_terminal(logging.DEBUG if debug else logging.WARNING)
+    try:
+        app([word for word in words if word != "--debug"])
+    except (VglammError, OSError) as error:
+        if debug:
+            raise
+        show_error(error)
+        sys.exit(2)
