@@ -1,0 +1,133 @@
+"""Where a checkpoint is: a folder, the weights in the package, a hub id or a URL -> a local folder.
+
+Only configs, tokenizers, model cards and safetensors are ever fetched for loading: no pickle and no Python file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable
+from fnmatch import fnmatch
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from vglamm.errors import CheckpointError
+
+log = logging.getLogger(__name__)
+
+PARTS = ("vision", "language", "pixel")
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "chat_template.jinja",
+)
+HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w./-]+)?")
+
+
+def resolve(source: str | os.PathLike[str], *, part: str | None = None, cache: Path | None = None) -> Path:
+    """The local folder of a checkpoint; what is remote is fetched first, of the weights only ``part``'s if one is named.
+
+    source: a folder, ``"tiny"`` (shipped in the package), a hub id ``owner/name`` or ``owner/name@revision``, or an fsspec URL.
+    cache: where URLs are kept, ``~/.cache/vglamm`` unless given. CheckpointError if there is no such place.
+    """
+    weights = [f"{part}.safetensors"] if part else [f"{name}.safetensors" for name in PARTS]
+    return fetch(source, ["config.json", "README.md", *TOKENIZER_FILES, *weights], cache=cache)
+
+
+def fetch(source: str | os.PathLike[str], patterns: Iterable[str], *, cache: Path | None = None) -> Path:
+    """The local folder (or file) behind ``source``; of what is remote only the names that match ``patterns`` are fetched."""
+    text = os.fspath(source)
+    path = Path(text).expanduser()
+    if text == "tiny" and not path.exists():
+        return _shipped(text)
+    if text.startswith("file://"):
+        path = Path(text.removeprefix("file://"))
+    elif "://" in text:
+        return _from_url(text, list(patterns), cache or Path.home() / ".cache" / "vglamm")
+    if path.exists():
+        return path
+    if HUB_ID.fullmatch(text) and not text.startswith("."):
+        return _from_hub(text, list(patterns))
+    raise CheckpointError(f"no checkpoint at {text}", "a folder, 'tiny', a hub id (owner/name) or a URL", "check the path")
+
+
+def _shipped(name: str) -> Path:
+    folder = Path(str(resources.files("vglamm"))) / "weights" / name
+    if not (folder / "config.json").is_file():
+        raise CheckpointError(
+            f"no {name} weights in this installation",
+            f"a checkpoint in {Path('vglamm') / 'weights' / name}",
+            f"install a released wheel, or train it with `vglamm train {name}` and pass the folder that it writes",
+        )
+    return folder
+
+
+def _from_hub(name: str, patterns: list[str]) -> Path:
+    from huggingface_hub import snapshot_download
+
+    repo, _, revision = name.partition("@")
+    try:
+        return Path(snapshot_download(repo, revision=revision or None, allow_patterns=patterns))
+    except (OSError, ValueError) as error:  # every error of the hub client is one of the two
+        raise CheckpointError(
+            f"nothing at {name}, neither a folder here nor on the hub ({type(error).__name__})",
+            "a folder, or a hub id that can be reached",
+            "check the name and the network, or download it and pass the folder",
+        ) from error
+
+
+def _from_url(url: str, patterns: list[str], cache: Path) -> Path:
+    import fsspec
+
+    try:
+        system, root = fsspec.core.url_to_fs(url)
+        found = system.find(root, detail=True)
+    except (OSError, ValueError, ImportError) as error:
+        raise CheckpointError(
+            f"{url}, which cannot be read ({error})", "a folder that fsspec can list", "check the URL and its package"
+        ) from error
+    wanted = {}
+    for name, details in found.items():
+        relative = name.removeprefix(system._strip_protocol(root)).lstrip("/")
+        if any(fnmatch(relative, pattern) for pattern in patterns):
+            wanted[relative] = (name, details)
+    if not wanted:
+        raise CheckpointError(f"no checkpoint at {url}", f"files among {', '.join(patterns)}", "check the URL")
+    folder = cache / _stamp(url, {name: details for name, (_, details) in wanted.items()})
+    if folder.is_dir():
+        return folder
+    cache.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=".fetching-", dir=cache))
+    try:
+        for relative, (name, _) in wanted.items():
+            log.info("fetching %s", relative)
+            target = partial / relative
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with system.open(name, "rb") as theirs, target.open("wb") as ours:
+                shutil.copyfileobj(theirs, ours, 1 << 22)
+        if not folder.is_dir():  # another process may have been faster
+            partial.rename(folder)
+    except OSError as error:
+        raise CheckpointError(f"{url}, which broke off ({error})", "a complete download", "try again") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+def _stamp(url: str, details: dict[str, dict[str, Any]]) -> str:
+    """A name that changes with the address and with what the file system says of the files, so that nothing stale is served."""
+    told = ("size", "created", "mtime", "LastModified", "last_modified", "updated", "ETag", "etag", "md5Hash", "islink")
+    known = {name: {key: str(entry[key]) for key in told if key in entry} for name, entry in sorted(details.items())}
+    return hashlib.sha256(json.dumps([url, known]).encode()).hexdigest()[:32]
