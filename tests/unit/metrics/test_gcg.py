@@ -64,9 +64,9 @@ def test_matches_come_in_the_order_of_overlap_in_the_published_mode():
 
 
 def test_the_corrected_matching_prefers_more_pairs_to_more_overlap():
-    overlap = np.array([[0.99, 0.5], [0.5, 0.0]])
-    assert matches_corrected(overlap, np.ones((2, 2))) == [(0, 1), (1, 0)]
-    assert matches_published(overlap, np.ones((2, 2))) == [(0, 0)]
+    overlap = np.array([[0.99, 0.3], [0.3, 0.0]])
+    assert matches_corrected(overlap, np.ones((2, 2)), iou_least=0.25) == [(0, 1), (1, 0)]
+    assert matches_published(overlap, np.ones((2, 2)), iou_least=0.25) == [(0, 0)]
 
 
 @pytest.mark.parametrize("match", [matches_published, matches_corrected])

@@ -52,6 +52,14 @@ def test_a_perfect_answer():
     assert (score.missed, score.extra_masks, score.absent_right, score.twin_right) == (0, 0, None, None)
 
 
+def test_j_and_f_of_a_mask_one_pixel_aside():
+    red = {"truth_masks": RED[None], "truth_phrases": ("x",), "visible_at_start": (True,)}
+    score = score_world(result(**red, predicted_masks=column(1, 5)[None], predicted_phrases=("x",)))
+    assert score.j == pytest.approx(3 / 5)
+    assert score.f == pytest.approx(2 / 3)  # the true mask has an edge on the right only, the other on both sides
+    assert score.jf == pytest.approx((3 / 5 + 2 / 3) / 2)
+
+
 def test_the_baselines_know_nothing_of_the_question():
     score = score_world(result(predicted_masks=NONE, predicted_phrases=()))
     everything = 3 * 4 + 3 * 4 + 2 * 4  # columns of the scene over all frames
