@@ -198,6 +198,18 @@ def test_the_summary_is_plain_json_and_repeats():
     assert WorldScore(**json.loads(json.dumps(asdict(scores()[0])))) == scores()[0]
 
 
+def test_intervals_draw_whole_scenes():
+    right, wrong = score_world(result()), score_world(result(predicted_masks=NONE, predicted_phrases=()))
+
+    def width(right_scene: str, wrong_scene: str) -> float:
+        scores = [replace(right, scene=right_scene)] * 20 + [replace(wrong, scene=wrong_scene)] * 20
+        cell = summarise(scores)["groups"][0]["metrics"]["miou"]
+        return cell["high"] - cell["low"]
+
+    assert width("a", "b") == 1  # two scenes: a draw may hold one of them twice
+    assert 0.2 < width("", "") < 0.4  # forty scenes
+
+
 def test_the_blind_control_stands_beside():
     blind = [score_world(result(predicted_masks=SCENE[[1, 1]]))]
     summary = summarise(scores(), blind)
