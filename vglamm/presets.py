@@ -21,25 +21,30 @@ def preset(name: str) -> ModelConfig:
 
 
 def tiny() -> ModelConfig:
-    """Sizes for a laptop's CPU: 16 frames of 64 px for the LM, SAM 2.0's modules with a narrow Hiera at 128 px."""
-    width, prompt = 128, 64
+    """Sizes for a laptop's CPU, trained on the generated world: 8 frames to the LLM (288 spatial and 128 temporal tokens), and
+    SAM 2.0's modules with a narrow Hiera at 128 px. Grounding frames default to 8 a second, the world's own rate."""
+    width, prompt = 192, 64
     return ModelConfig(
         vision=VisionConfig(
-            spatial=SpatialConfig(width=96, mlp_width=384, layers=4, heads=4, image_size=64, patch=8, projection=64),
-            temporal=TemporalConfig(width=96, mlp_width=384, depth=4, heads=4, image_size=64, patch=8, layer_scale=0.1),
-            frames=16,
-            spatial_pool=4,
+            spatial=SpatialConfig(width=128, mlp_width=384, layers=7, heads=4, image_size=96, patch=8, activation="gelu", projection=64),
+            temporal=TemporalConfig(width=128, mlp_width=384, depth=6, heads=4, image_size=64, patch=8, layer_scale=0.5),
+            frames=8,
+            spatial_pool=6,
             temporal_pool=4,
             adapter_width=width,
         ),
         language=LanguageConfig(
-            lm=_phi3_lm(vocab=512, width=width, mlp=384, layers=4, heads=4, context=1024),
+            lm=_phi3_lm(vocab=1536, width=width, mlp=384, layers=6, heads=6, context=2048)
+            | {"initializer_range": 0.07, "bos_token_id": None, "eos_token_id": 1},
             prompt_width=prompt,
-            seg_token=511,
-            stop_tokens=(2,),
+            seg_token=1535,
+            stop_tokens=(1,),
             max_new_tokens=128,
         ),
-        pixel=PixelConfig(size="t", overrides=_narrow_sam(prompt, side=8), image_size=128, longest=128, prompt_width=prompt),
+        pixel=PixelConfig(
+            size="t", overrides=_narrow_sam(prompt, side=8), image_size=128, longest=128, prompt_width=prompt, fallback=False, chunk=16
+        ),
+        sampling=SamplingConfig(fps=8.0, limit=None),
         name="tiny",
     )
 
@@ -114,19 +119,23 @@ def _rope(side: int) -> dict[str, object]:
 
 
 def _narrow_sam(width: int, *, side: int) -> dict[str, object]:
-    """SAM 2 with prompts of this width, a Hiera of 16..128 channels, and mask 0 at inference, the one that training trains."""
+    """SAM 2 with prompts of this width, a Hiera of 32..256 channels, and mask 0 at inference, the one that training trains."""
     memory, layer = 16, "memory_attention.layer"
     return {
-        "image_encoder.trunk.embed_dim": 16,
-        "image_encoder.trunk.stages": [1, 1, 2, 1],
-        "image_encoder.trunk.global_att_blocks": [3],
+        "image_encoder.trunk.embed_dim": 32,
+        "image_encoder.trunk.num_heads": 1,
+        "image_encoder.trunk.stages": [1, 2, 3, 1],
+        "image_encoder.trunk.global_att_blocks": [5],
         "image_encoder.neck.position_encoding.num_pos_feats": width,
         "image_encoder.neck.d_model": width,
-        "image_encoder.neck.backbone_channel_list": [128, 64, 32, 16],
+        "image_encoder.neck.backbone_channel_list": [256, 128, 64, 32],
         "memory_attention.d_model": width,
         "memory_attention.num_layers": 2,
         f"{layer}.d_model": width,
         f"{layer}.dim_feedforward": 2 * width,
+        f"{layer}.dropout": 0.0,
+        f"{layer}.self_attention.dropout": 0.0,
+        f"{layer}.cross_attention.dropout": 0.0,
         f"{layer}.self_attention.embedding_dim": width,
         f"{layer}.cross_attention.embedding_dim": width,
         f"{layer}.cross_attention.kv_in_dim": memory,

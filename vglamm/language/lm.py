@@ -102,6 +102,11 @@ class Language(nn.Module):
         )
         return out.last_hidden_state  # type: ignore[no-any-return]
 
+    def branched(self, inputs_BLD: Tensor, seen_BLL: Tensor, positions_BL: Tensor) -> Tensor:
+        """Hidden states float[B, L, D] of packed dialogues (:mod:`vglamm.language.branches`). seen: bool[B, 1, L, L]."""
+        out = self.trunk(inputs_embeds=inputs_BLD, attention_mask=seen_BLL, position_ids=positions_BL, use_cache=False)
+        return out.last_hidden_state  # type: ignore[no-any-return]
+
     def logits(self, hidden: Tensor) -> Tensor:
         """Hidden states float[..., D] -> float[..., V]."""
         return self.lm.get_output_embeddings()(hidden)  # type: ignore[no-any-return]

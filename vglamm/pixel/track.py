@@ -21,7 +21,8 @@ class Tracker:
     features, and of the past only what SAM 2 can still look at is kept: the first frame, the latest ``num_maskmem - 1``
     memories and the latest ``max_obj_ptrs_in_encoder - 1`` pointers. Memory does not grow with the length of the video.
 
-    frames: length of the grounding sequence (SAM 2.1 scales pointer times by it). reverse: time runs backwards.
+    frames: length of the grounding sequence (SAM 2.1 scales pointer times by it). reverse: time runs backwards. ``ungated``
+    holds the latest mask logits float[S, h, w] before the objectness gate, whose constant would stop a gradient.
     """
 
     def __init__(self, pixel: Pixel, prompts_SC: Tensor, frames: int, *, reverse: bool = False) -> None:
@@ -29,6 +30,7 @@ class Tracker:
             raise MaskError(f"prompts of shape {list(prompts_SC.shape)}", "[S, C] with S >= 1", "do not track a video without prompts")
         self.pixel, self.prompts_SC = pixel, prompts_SC
         self.frames, self.reverse = frames, reverse
+        self.ungated = prompts_SC.new_zeros(0)
         self.memory: dict[str, dict[int, dict[str, Any]]] = {"cond_frame_outputs": {}, "non_cond_frame_outputs": {}}
 
     def step(self, features: Features, index: int) -> MaskLogits:
@@ -57,7 +59,7 @@ class Tracker:
         heard: list[Tensor] = []  # the decoder's predicted IoU, which track_step keeps to itself
 
         def listen(_: Any, __: Any, out: tuple[Tensor, Tensor, Tensor, Tensor]) -> None:
-            heard[:] = [out[1], out[3]]
+            heard[:] = [out[1], out[3], out[0]]
 
         handle = sam.sam_mask_decoder.register_forward_hook(listen)
         try:
@@ -76,7 +78,10 @@ class Tracker:
             )
         finally:
             handle.remove()
-        out["ious"], out["object_score_logits"] = heard[0].amax(-1), heard[1]
+        best = heard[0].argmax(-1)
+        rows = torch.arange(objects, device=best.device)
+        self.ungated = heard[2][rows, best].float()
+        out["ious"], out["object_score_logits"] = heard[0][rows, best], heard[1]
         return out
 
     def _remember(self, out: dict[str, Any], feats: list[Tensor], sizes: list[tuple[int, int]], index: int, first: bool) -> None:

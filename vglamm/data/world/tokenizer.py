@@ -38,5 +38,7 @@ def build_tokenizer() -> Any:
         tokenizer_object=tokenizer, pad_token=SPECIAL[0], eos_token=SPECIAL[1], clean_up_tokenization_spaces=False
     )
     fast.add_special_tokens({"additional_special_tokens": list(SPECIAL[2:])})
+    fill = VOCABULARY - len(PLAIN) - len(fast)  # so that ids of the last three do not move with the words of the world
+    fast.add_tokens([f"<|unused{i}|>" for i in range(fill)], special_tokens=False)
     fast.add_tokens(list(PLAIN), special_tokens=False)
     return fast

@@ -1,0 +1,256 @@
+"""Language between the two waists: it reads visual tokens, answers, and writes prompts.
+
+With ``tokens="codes"`` it reads the codes themselves (no pixels, fast); with ``tokens="frames"`` what vision makes of real frames; with
+``masks=True`` its prompts are also judged by the masks that pixel makes of them. Many questions about a video share one pass
+(:mod:`vglamm.language.branches`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vglamm.config import ModelConfig
+from vglamm.data.sample import Turn
+from vglamm.data.world import Scene, dialogues, make_scene
+from vglamm.data.world.codes import PROMPT, first_visible, owners, prompt_code, rotation, token_codes
+from vglamm.data.world.words import KINDS
+from vglamm.errors import ConfigError
+from vglamm.language.branches import pack, shifted_labels, visibility
+from vglamm.language.dialogue import IGNORED, Scribe
+from vglamm.model import VideoGLaMM
+from vglamm.objectives.segmentation import Segmentation
+from vglamm.pixel.prepare import prepare as prepare_pixel
+from vglamm.vision.adapter import pool_grid
+from vglamm.vision.prepare import prepare as prepare_vision
+
+Item = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class GroundingPreparer:
+    """seed -> packed questions and answers, prompt codes, visual tokens as codes or frames, and frames and masks for pixel.
+
+    branches: questions of one video. follow: share of branches with two or three turns. easy_share: share of easy scenes. track,
+    single: frames for masks, as in segmentation. prompts: most prompts of a video that masks are made for.
+    """
+
+    config: ModelConfig
+    scribe: Scribe
+    difficulty: str = "normal"
+    level: str | None = None
+    tokens: str = "codes"
+    masks: bool = False
+    branches: int = 6
+    follow: float = 0.25
+    image_share: float = 0.1
+    easy_share: float = 0.0
+    track: int = 4
+    single: int = 1
+    prompts: int = 3
+
+    def __call__(self, seed: int) -> Item:
+        rng = np.random.default_rng((seed, 79))
+        difficulty = "easy" if rng.random() < self.easy_share else self.difficulty
+        image = bool(rng.random() < self.image_share)
+        real = self.tokens == "frames" or self.masks
+        wants = ("motion",) if not image and rng.random() < 0.2 else ()
+        scene = make_scene(seed, difficulty=difficulty, level=self.level, image=image, wants=wants, pixels=real)
+        turns = dialogues(scene, rng, self.branches + 2)
+        item = {**self._words(scene, turns, rng), "image": np.array(image)}
+        item |= self._frames(scene) if self.tokens == "frames" else self._codes(scene)
+        if self.masks:
+            item |= self._targets(scene, [t for turn in turns for t in turn.targets], rng)
+        return item
+
+    def _words(self, scene: Scene, turns: list[Turn], rng: np.random.Generator) -> Item:
+        vision = self.config.vision
+        visual, frames = (vision.image_tokens, 0) if scene.is_image else (vision.video_tokens, vision.frames)
+        groups: list[list[Turn]] = []
+        left = list(turns)
+        while left:
+            size = int(rng.integers(2, 4)) if rng.random() < self.follow else 1
+            groups.append(left[:size])
+            left = left[size:]
+        packed = pack([self.scribe.teach([(t.question, t.answer) for t in group], visual=visual, frames=frames) for group in groups])
+        targets = [target for turn in turns for target in turn.targets]
+        codes = [prompt_code(scene, scene.objects[_single(target) - 1]) for target in targets]
+        kinds = np.array([KINDS.index(group[0].kind) if len(group) == 1 else -1 for group in groups])
+        return {
+            "ids": packed.ids,
+            "labels": shifted_labels(packed),
+            "positions": packed.positions,
+            "branch": packed.branch,
+            "start": np.array(packed.start),
+            "visual": np.array(packed.visual),
+            "segs": np.array(packed.segs, dtype=np.int64),
+            "codes": np.stack(codes) if codes else np.zeros((0, PROMPT), np.float32),
+            "kinds": kinds,
+        }
+
+    def _codes(self, scene: Scene) -> Item:
+        chosen, size, vision = scene.llm_frames, scene.id_map.shape[1], self.config.vision
+        out: Item = {}
+        for kind, grid in (("spatial", vision.spatial.grid), ("temporal", vision.temporal.grid)):
+            out[f"{kind}_owner"] = owners(scene.id_map[chosen], grid)
+            out[f"{kind}_code"] = np.stack([token_codes(o, size, temporal=kind == "temporal")[chosen] for o in scene.objects])
+        return out
+
+    def _frames(self, scene: Scene) -> Item:
+        seen = prepare_vision(scene.frames[scene.llm_frames], self.config.vision, image=scene.is_image)
+        return {"spatial": seen.spatial} if seen.temporal is None else {"spatial": seen.spatial, "temporal": seen.temporal}
+
+    def _targets(self, scene: Scene, targets: list[Any], rng: np.random.Generator) -> Item:
+        starts = [first_visible(scene, scene.objects[_single(target) - 1]) for target in targets]
+        last = len(scene.frames) - 1
+        if starts:
+            start = int(rng.choice(starts))
+            same = [i for i, s in enumerate(starts) if s == start]
+            picked = np.sort(rng.permutation(same)[: self.prompts])
+        else:
+            start, picked = 0, np.zeros(0, np.int64)
+        stride = int(rng.integers(1, 4))
+        track = [] if scene.is_image else [min(start + k * stride, last) for k in range(self.track)]
+        chosen = np.array([*track, *[start] * max(self.single, not track)], dtype=np.int64)
+        masks = [scene.mask(_single(targets[i]))[chosen] for i in picked]
+        shape = scene.id_map.shape[1:]
+        return {
+            "frames": prepare_pixel(scene.frames[chosen], self.config.pixel).frames,
+            "masks": np.stack(masks) if masks else np.zeros((0, len(chosen), *shape), np.bool_),
+            "least": np.array(scene.least_area),
+            "twin": np.zeros(len(picked), np.bool_),
+            "track": np.array(len(track)),
+            "picked": picked.astype(np.int64),
+        }
+
+
+def _single(target: Any) -> int:
+    return target if isinstance(target, int) else int(target[0])
+
+
+class Grounding(nn.Module):
+    """Loss: cross-entropy of the answers, squared error of prompts against their codes (``code`` times), and with ``masks`` the loss
+    of :class:`Segmentation` on the prompts. No weights of its own.
+
+    noise: standard deviation added to code tokens. hide: share of code patches blanked.
+    """
+
+    turn: Tensor
+
+    def __init__(
+        self, model: VideoGLaMM, tokenizer: Any, *, code: float = 1.0, noise: float = 0.05, hide: float = 0.1, seed: int = 0, **data: Any
+    ) -> None:
+        super().__init__()
+        if data.get("tokens", "codes") not in ("codes", "frames"):
+            raise ConfigError(f"tokens={data['tokens']!r}", "'codes' or 'frames'", "fix the recipe")
+        self.model, self.code, self.noise, self.hide = model, code, noise, hide
+        self.settings = GroundingPreparer(model.config, Scribe(tokenizer, model.config.language), **data)
+        self.segmentation = [Segmentation(model, tokenizer, fresh=False)]  # in a list: it shares the model, it is not a child
+        self.register_buffer("turn", torch.from_numpy(rotation(model.config.vision.adapter_width)), persistent=False)
+
+    def preparer(self) -> GroundingPreparer:
+        return self.settings
+
+    @staticmethod
+    def collate(items: list[Item]) -> dict[str, Any]:
+        longest = max(len(item["ids"]) for item in items)
+
+        def padded(key: str, fill: int) -> Tensor:
+            rows = [np.pad(item[key], (0, longest - len(item[key])), constant_values=fill) for item in items]
+            return torch.from_numpy(np.stack(rows))
+
+        branch = padded("branch", -1)
+        seen = np.stack([visibility(row.numpy()) for row in branch])
+        tensors = [{key: torch.from_numpy(value) for key, value in item.items()} for item in items]
+        return {
+            "ids": padded("ids", 0),
+            "labels": padded("labels", IGNORED),
+            "positions": padded("positions", 0),
+            "branch": branch,
+            "seen": torch.from_numpy(seen)[:, None],
+            "items": tensors,
+        }
+
+    @staticmethod
+    def count(batch: dict[str, Any]) -> Tensor:
+        """Supervised tokens, prompts, visible (object, frame) pairs and all pairs."""
+        items = batch["items"]
+        prompts = float(sum(len(item["segs"]) for item in items))
+        pairs = Segmentation.count({"items": [item for item in items if "masks" in item]}) if "masks" in items[0] else torch.zeros(2)
+        return torch.cat([torch.tensor([float((batch["labels"] != IGNORED).sum()), prompts]), pairs])
+
+    def forward(self, batch: dict[str, Any], totals: Tensor) -> dict[str, Tensor]:
+        language, items = self.model.language, batch["items"]
+        tokens = self._tokens(items)
+        inputs = language.fuse(language.embed(batch["ids"]), tokens, [int(item["start"]) for item in items])
+        hidden = language.branched(inputs, batch["seen"], batch["positions"])
+        wanted = batch["labels"] != IGNORED
+        logits = language.logits(hidden[wanted]).float()
+        ce = functional.cross_entropy(logits, batch["labels"][wanted], reduction="sum") / totals[0].clamp(min=1)
+        prompts = [language.prompts_at(hidden[row, item["segs"]]).float() for row, item in enumerate(items)]
+        error = sum((p - item["codes"]).square().mean(-1).sum() for p, item in zip(prompts, items, strict=True)) / totals[1].clamp(min=1)
+        loss = ce + self.code * error
+        terms = {"ce": ce.detach(), "code": torch.as_tensor(error).detach(), **self._exact(batch, logits.argmax(-1), wanted)}
+        if "masks" in items[0]:
+            found = self._masks(items, prompts, totals[2:])
+            loss = loss + found.pop("loss")
+            terms |= {f"mask_{name}": value for name, value in found.items()}
+        return {"loss": loss, **terms}
+
+    def _masks(self, items: list[dict[str, Tensor]], prompts: list[Tensor], totals: Tensor) -> dict[str, Tensor]:
+        chosen = [{**item, "prompts": p[item["picked"]]} for item, p in zip(items, prompts, strict=True) if len(item["picked"])]
+        if not chosen:  # a ghost prompt keeps the pixel part in the graph of every rank
+            ghost = {**items[0], "prompts": self.model.language.prompts_at(self.model.language.embed(torch.zeros(1, dtype=torch.long)))}
+            ghost |= {"masks": torch.zeros(1, *items[0]["masks"].shape[1:], dtype=torch.bool), "twin": torch.zeros(1, dtype=torch.bool)}
+            out = self.segmentation[0]({"items": [ghost]}, totals)
+            return {"loss": out["loss"] * 0}
+        out = self.segmentation[0]({"items": chosen}, totals)
+        return dict(out)
+
+    def _tokens(self, items: list[dict[str, Tensor]]) -> list[Tensor]:
+        if "spatial" in items[0]:
+            train = any(p.requires_grad for p in self.model.vision.parameters())
+            with torch.set_grad_enabled(train and torch.is_grad_enabled()):
+                return self.model.encode([item["spatial"] for item in items], [item.get("temporal") for item in items])
+        return [self._code_tokens(item) for item in items]
+
+    def _code_tokens(self, item: dict[str, Tensor]) -> Tensor:
+        """Codes as :class:`Vision` would lay them out: pooled for a video, patch by patch for an image."""
+        vision = self.model.config.vision
+        spatial = self._patches(item["spatial_owner"].long(), item["spatial_code"])
+        if bool(item["image"]):
+            return spatial.flatten(0, 1)
+        temporal = self._patches(item["temporal_owner"].long(), item["temporal_code"])
+        looks = pool_grid(spatial, vision.spatial.grid, vision.spatial_pool).flatten(0, 1)
+        return torch.cat([looks, pool_grid(temporal, vision.temporal.grid, vision.temporal_pool).flatten(0, 1)])
+
+    def _patches(self, owner: Tensor, codes: Tensor) -> Tensor:
+        frames = owner.shape[0]
+        table = torch.cat([codes.new_zeros(1, *codes.shape[1:]), codes])
+        raw = table[owner, torch.arange(frames)[:, None]]
+        if self.training:
+            raw = raw * (torch.rand(owner.shape) >= self.hide)[..., None]
+        tokens = raw @ self.turn
+        return tokens + self.noise * torch.randn_like(tokens) if self.training else tokens
+
+    def _exact(self, batch: dict[str, Any], said: Tensor, wanted: Tensor) -> dict[str, Tensor]:
+        """Share of one-turn answers whose every token is the most likely one, which is what greedy decoding would write."""
+        right = torch.ones_like(wanted)
+        right[wanted] = said == batch["labels"][wanted]
+        found: dict[str, list[bool]] = {}
+        for row, item in enumerate(batch["items"]):
+            for number, kind in enumerate(item["kinds"].tolist(), start=1):
+                if kind >= 0:
+                    found.setdefault(KINDS[kind], []).append(bool(right[row][batch["branch"][row] == number].all()))
+        return {f"exact_{kind}": torch.tensor(sum(hits) / len(hits)) for kind, hits in found.items()}
+
+    @torch.no_grad()
+    def validate(self, items: list[Item]) -> dict[str, float]:
+        batch = self.collate(items)
+        return {name: float(value) for name, value in self.forward(batch, self.count(batch)).items()}

@@ -1,0 +1,188 @@
+"""Pixel alone: SAM's modules learn to follow the prompt codes of :mod:`vglamm.data.world.codes`, on single frames and through memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vglamm.config import ModelConfig
+from vglamm.data.world import Scene, WorldObject, make_scene
+from vglamm.data.world.codes import PROMPT_BLOCKS, first_visible, prompt_code
+from vglamm.loss import mask_loss
+from vglamm.model import VideoGLaMM
+from vglamm.pixel.decoder import to_source
+from vglamm.pixel.prepare import prepare
+from vglamm.pixel.track import Tracker
+
+Item = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class SegmentationPreparer:
+    """seed -> frames in time order from the first that shows the tracked objects, their prompt codes and masks.
+
+    track: frames carried by memory; single: further frames, anywhere in the clip, for masks without memory. noise: standard
+    deviation added to codes. blank: chance to hide the looks or the place of a code. absent: chance to add the code of an object of
+    another scene, which no frame shows.
+    """
+
+    config: ModelConfig
+    difficulty: str = "normal"
+    level: str | None = None
+    track: int = 5
+    single: int = 3
+    noise: float = 0.15
+    blank: float = 0.1
+    absent: float = 0.3
+
+    def __call__(self, seed: int) -> Item:
+        rng = np.random.default_rng((seed, 78))
+        scene = make_scene(seed, difficulty=self.difficulty, level=self.level)
+        start = min(first_visible(scene, item) for item in scene.objects) if rng.random() < 0.7 else first_visible(scene, scene.objects[-1])
+        followed = [item for item in scene.objects if first_visible(scene, item) == start]
+        stride = int(rng.integers(1, 3))
+        track = [min(start + k * stride, len(scene.frames) - 1) for k in range(self.track)] if self.track else []
+        single = [start, *rng.integers(0, len(scene.frames), max(self.single - 1, 0)).tolist()] if self.single else []
+        chosen = np.array([*track, *single], dtype=np.int64)
+        codes = [self._blur(prompt_code(scene, item), rng) for item in followed]
+        masks = [scene.mask(item.id)[chosen] for item in followed]
+        if rng.random() < self.absent:
+            codes.append(self._stranger(seed, scene, rng))
+            masks.append(np.zeros_like(masks[0]))
+        twin = np.array([bool(scene.twins and item.id in scene.twins) for item in followed] + [False] * (len(codes) - len(followed)))
+        return {
+            "frames": prepare(scene.frames[chosen], self.config.pixel).frames,
+            "prompts": np.stack(codes),
+            "masks": np.stack(masks),
+            "least": np.array(scene.least_area),
+            "twin": twin,
+            "track": np.array(len(track)),
+        }
+
+    def _blur(self, code: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        place = len(code) - PROMPT_BLOCKS["place"]
+        code = code + rng.standard_normal(len(code)).astype(np.float32) * self.noise * np.float32(rng.random() * 2)
+        draw = rng.random()
+        if draw < self.blank:
+            code[place:] = 0
+        elif draw < 2 * self.blank:
+            code[:place] = 0
+        return code
+
+    def _stranger(self, seed: int, scene: Scene, rng: np.random.Generator) -> NDArray[np.float32]:
+        here = {item.base for item in scene.objects}
+        for offset in range(1, 20):
+            other = make_scene(seed + 5_000_000 + offset, difficulty=self.difficulty, level=scene.level, pixels=False)
+            candidates: list[WorldObject] = [item for item in other.objects if item.base not in here]
+            if candidates:
+                return self._blur_place_only(prompt_code(other, candidates[0]), rng)
+        return np.zeros_like(prompt_code(scene, scene.objects[0]))
+
+    def _blur_place_only(self, code: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        return code + rng.standard_normal(len(code)).astype(np.float32) * np.float32(self.noise)
+
+
+class Segmentation(nn.Module):
+    """Loss: 2 BCE + 0.5 Dice of masks where an object is visible (before the objectness gate), and BCE of the objectness
+    everywhere, for frames carried by memory and for single frames."""
+
+    def __init__(self, model: VideoGLaMM, tokenizer: Any, *, fresh: bool = True, **data: Any) -> None:
+        super().__init__()
+        self.model = model
+        self.settings = SegmentationPreparer(model.config, **data)
+        if fresh:
+            start_present(model)
+
+    def preparer(self) -> SegmentationPreparer:
+        return self.settings
+
+    @staticmethod
+    def collate(items: list[Item]) -> dict[str, Any]:
+        return {"items": [{key: torch.from_numpy(value) for key, value in item.items()} for item in items]}
+
+    @staticmethod
+    def count(batch: dict[str, Any]) -> Tensor:
+        """Visible (object, frame) pairs and all pairs."""
+        seen = [_visible(item) for item in batch["items"]]
+        return torch.tensor([float(sum(s.sum() for s in seen)), float(sum(s.numel() for s in seen))])
+
+    def forward(self, batch: dict[str, Any], totals: Tensor) -> dict[str, Tensor]:
+        pixel, items = self.model.pixel, batch["items"]
+        features = pixel.features(pixel.square(torch.cat([item["frames"] for item in items])))
+        bce = dice = score = totals.new_zeros(())
+        overlaps: list[Tensor] = []
+        at = 0
+        for item in items:
+            mine = features[at : at + len(item["frames"])]
+            at += len(item["frames"])
+            logits, objectness = self._logits(mine, item)
+            seen = _visible(item)
+            target = item["masks"].float()
+            score = score + functional.binary_cross_entropy_with_logits(objectness, seen.float(), reduction="sum")
+            at_source = to_source(logits, (target.shape[-2], target.shape[-1]))
+            if (taught := seen & _decidable(item)).any():
+                one_bce, one_dice = mask_loss(at_source[taught], target[taught])
+                bce, dice = bce + one_bce, dice + one_dice
+                overlaps.append(_iou(at_source[taught].detach() > 0, target[taught] > 0))
+        share = totals[0].clamp(min=1)
+        loss = 2 * bce / share + 0.5 * dice / share + 0.5 * score / totals[1].clamp(min=1)
+        iou = torch.cat(overlaps).mean() if overlaps else totals.new_zeros(())
+        terms = {"bce": bce / share, "dice": dice / share, "objectness": score / totals[1].clamp(min=1), "iou": iou}
+        return {"loss": loss, **{name: value.detach() for name, value in terms.items()}}
+
+    def _logits(self, features: Any, item: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Mask logits float[S, K, h, w] before the gate and objectness float[S, K]."""
+        pixel, prompts, tracked = self.model.pixel, item["prompts"], int(item["track"])
+        masks, scores = [], []
+        if tracked:
+            tracker = Tracker(pixel, prompts, tracked)
+            for k in range(tracked):
+                out = tracker.step(features[k : k + 1], k)
+                masks.append(tracker.ungated)
+                scores.append(out.objectness)
+        single = len(features) - tracked
+        if single:
+            pairs = torch.arange(tracked, len(features)).repeat(len(prompts))
+            out = pixel.masks(features, prompts.repeat_interleave(single, dim=0), pairs)
+            masks += list(out.masks.unflatten(0, (len(prompts), single)).unbind(1))
+            scores += list(out.objectness.unflatten(0, (len(prompts), single)).unbind(1))
+        return torch.stack(masks, 1), torch.stack(scores, 1)
+
+    @torch.no_grad()
+    def validate(self, items: list[Item]) -> dict[str, float]:
+        batch = self.collate(items)
+        return {name: float(value) for name, value in self.forward(batch, self.count(batch)).items()}
+
+
+def start_present(model: VideoGLaMM) -> None:
+    """Let a new objectness head begin by saying "present": its gate would otherwise hide masks from the memory encoder."""
+    head = model.pixel.sam.sam_mask_decoder.pred_obj_score_head
+    last = head.layers[-1] if hasattr(head, "layers") else head
+    with torch.no_grad():
+        last.bias.fill_(2.0)
+        for name in ("point_embeddings", "not_a_point_embed", "no_mask_embed"):
+            for parameter in getattr(model.pixel.sam.sam_prompt_encoder, name).parameters():
+                parameter.mul_(0.3)
+
+
+def _visible(item: dict[str, Tensor]) -> Tensor:
+    return item["masks"].flatten(2).sum(-1) >= item["least"]
+
+
+def _decidable(item: dict[str, Tensor]) -> Tensor:
+    """A twin's mask without memory is decided by its place alone, so only on its own first frame."""
+    objects, frames = item["masks"].shape[:2]
+    tracked = int(item["track"])
+    fixed = torch.ones(objects, frames, dtype=torch.bool)
+    fixed[item["twin"], tracked + 1 :] = False
+    return fixed
+
+
+def _iou(a: Tensor, b: Tensor) -> Tensor:
+    return (a & b).flatten(1).sum(1) / (a | b).flatten(1).sum(1).clamp(min=1)
