@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from vglamm import checkpoint
 from vglamm.config import ModelConfig
-from vglamm.errors import CheckpointError, ConfigError
+from vglamm.errors import CheckpointError, ConfigError, EnvironmentProblem
 from vglamm.language.config import LoraSettings
 from vglamm.model import VideoGLaMM
 from vglamm.presets import preset
@@ -313,3 +313,21 @@ def test_a_tokenizer_with_code_of_its_own_does_not_run_it(folder: Path, tmp_path
     with pytest.raises(CheckpointError, match="does not load"):
         checkpoint.load_tokenizer(folder)
     assert not canary.exists()
+
+
+def test_quantising_without_its_package_names_it(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vglamm.language.quantise.find_spec", lambda _: None)
+    with pytest.raises(EnvironmentProblem, match=r"'4bit' without the package bitsandbytes.*vglamm\[quant\]"):
+        checkpoint.load(saved, part="language", quantise="4bit")
+
+
+@pytest.mark.parametrize("lora", [None, LoraSettings(rank=2)])
+def test_a_quantised_lm_says_nearly_the_same(lora: LoraSettings | None, tmp_path: Path) -> None:
+    pytest.importorskip("bitsandbytes", reason="the extra `quant` is not installed")
+    model = VideoGLaMM(config(lora=lora)).eval()
+    folder = checkpoint.save(model, tmp_path / "whole")
+    loaded = checkpoint.load(folder, quantise="8bit", dtype="float32")
+    assert "Linear8bitLt" in {type(module).__name__ for module in loaded.modules()}
+    assert torch.cosine_similarity(answer(loaded).flatten(), answer(model).flatten(), dim=0) > 0.99
+    with pytest.raises(CheckpointError, match="a quantised model"):
+        checkpoint.save(loaded, tmp_path / "again")
