@@ -6,7 +6,7 @@ where it happens and not three stages later.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -55,7 +55,8 @@ class VisionInput:
 
 @dataclass(frozen=True)
 class VisualTokens:
-    """Projected visual tokens of one video: float32 or float16 [N, D]. ``frames`` is T, 0 for an image."""
+    """Projected visual tokens of one video: [N, D] of float32, float16, or uint16 that holds the bits of bfloat16 (which numpy has
+    no name for; ``torch.from_numpy(tokens).view(torch.bfloat16)`` reads them). ``frames`` is T, 0 for an image."""
 
     tokens: NDArray[Any]
     frames: int
@@ -117,6 +118,16 @@ class Reply:
 
 
 @dataclass(frozen=True)
+class Sight:
+    """One object on one frame. rle: COCO RLE at source size, or None where it is not visible. box: [x0, y0, x1, y1] in source
+    pixels (x1, y1 exclusive) or None. score: objectness in 0..1."""
+
+    rle: Rle | None
+    box: tuple[float, float, float, float] | None
+    score: float
+
+
+@dataclass(frozen=True)
 class Track:
     """The mask of one phrase through time, one entry for each grounding frame.
 
@@ -151,21 +162,3 @@ class Sampling:
     source_fps: float
     size: tuple[int, int]
     truncated: bool = False
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The answer to one question about one video. ``vglamm.answer`` turns it into JSON, masks and overlays."""
-
-    question: str
-    text: str
-    raw: str
-    phrases: tuple[Phrase, ...]
-    tracks: tuple[Track, ...]
-    moments: tuple[tuple[float, float], ...]
-    sampling: Sampling
-    source: str
-    model: str
-    finish: str = "stop"
-    warnings: tuple[str, ...] = ()
-    timings: dict[str, float] = field(default_factory=dict)
