@@ -1,0 +1,216 @@
+"""What a training run is: a YAML file (or a named recipe of ``recipe_files``) and dotted overrides, as one frozen record. Torch-free."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from vglamm.config import from_tree
+from vglamm.errors import ConfigError
+from vglamm.language.config import LoraSettings
+
+PRECISIONS = ("fp32", "autocast", "bf16")
+DECAYS = ("linear", "cosine", "none")
+
+
+@dataclass(frozen=True)
+class Data:
+    """start: first sample id (a seed of the generated world). count: None draws new ids for ever; a number cycles through that many
+    ids, shuffled anew in each round. difficulty: passed to the objective as a setting. producers: processes that prepare samples
+    (0: in line; under Ray: CPU tasks per worker). prefetch: micro-batches prepared ahead, for each producer."""
+
+    start: int = 0
+    count: int | None = None
+    difficulty: str | None = None
+    producers: int = 1
+    prefetch: int = 3
+
+
+@dataclass(frozen=True)
+class Group:
+    """Parameters whose name matches ``pattern`` (as in ``train``) learn at ``lr``; the first group that matches counts."""
+
+    pattern: str
+    lr: float
+    weight_decay: float | None = None
+
+
+@dataclass(frozen=True)
+class Optimiser:
+    """AdamW. warmup: steps of linear rise from 0. decay: then to ``final`` x lr at the last step. clip: largest norm of the whole
+    gradient, 0 for none. Tensors of one dimension (norms, biases) are never decayed."""
+
+    lr: float = 3e-4
+    groups: tuple[Group, ...] = ()
+    betas: tuple[float, ...] = (0.9, 0.95)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    warmup: int = 100
+    decay: str = "linear"
+    final: float = 0.0
+    clip: float = 1.0
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The global batch is ``per_worker`` x ``accumulation`` x workers samples."""
+
+    per_worker: int = 2
+    accumulation: int = 1
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """every: steps. minutes: also after that long. keep: how many to keep. 0 turns ``every`` or ``minutes`` off; the end of a run is
+    always kept."""
+
+    every: int = 500
+    minutes: float = 5.0
+    keep: int = 2
+
+
+@dataclass(frozen=True)
+class Validation:
+    """every: steps, 0 for never. start, count: held-out sample ids. pictures: overlay pictures to log each time."""
+
+    every: int = 0
+    start: int = 900_000_000
+    count: int = 32
+    pictures: int = 4
+
+
+@dataclass(frozen=True)
+class Log:
+    """every: steps between reports. tracking: "local" (SQLite in the storage folder), "off", or the URI of an MLflow server."""
+
+    every: int = 20
+    tracking: str = "local"
+    experiment: str = "vglamm"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A training run; equal names are the same run, which is taken up where it stopped.
+
+    objective: a name of ``vglamm.objectives`` or ``module:Class``; settings: its keyword arguments. preset: a preset, or a checkpoint
+    whose config is taken. lora: low-rank adapters to add. tokenizer: "world" or a checkpoint. init: where weights start, by part
+    ("vision", "language", "pixel", "heads", or "all" for the three parts): a checkpoint or the name of another run; a part that is
+    not named starts from random weights of ``seed``. train: patterns of :mod:`vglamm.freeze`.
+    precision: "fp32"; "autocast" (float32 weights, bfloat16 where it is safe); "bf16" (DeepSpeed: bfloat16 weights, float32 master).
+    zero: stage 0 to 3. threads: of torch in each worker. max_failures: restarts of the run after a worker died, -1 for no limit.
+    """
+
+    name: str
+    objective: str
+    steps: int
+    train: tuple[str, ...]
+    settings: dict[str, Any] = field(default_factory=dict)
+    preset: str = "tiny"
+    lora: LoraSettings | None = None
+    tokenizer: str = "world"
+    init: dict[str, Any] = field(default_factory=dict)
+    data: Data = Data()
+    batch: Batch = Batch()
+    optimiser: Optimiser = Optimiser()
+    checkpoints: Checkpoints = Checkpoints()
+    validation: Validation = Validation()
+    log: Log = Log()
+    precision: str = "fp32"
+    zero: int = 0
+    workers: int = 1
+    gpu: bool = False
+    threads: int = 1
+    seed: int = 0
+    max_failures: int = 3
+    storage: str = "runs"
+
+    def __post_init__(self) -> None:
+        _among("precision", self.precision, PRECISIONS)
+        _among("optimiser.decay", self.optimiser.decay, DECAYS)
+        _among("zero", self.zero, (0, 1, 2, 3))
+        for name in self.init:
+            _among("a part in init", name, ("all", "vision", "language", "pixel", "heads"))
+        if not self.name or "/" in self.name or self.name.startswith("."):
+            raise ConfigError(f"name={self.name!r}", "a plain name for the run's folder", "choose another name")
+        least = {
+            "steps": self.steps,
+            "workers": self.workers,
+            "threads": self.threads,
+            "batch.per_worker": self.batch.per_worker,
+            "batch.accumulation": self.batch.accumulation,
+            "log.every": self.log.every,
+            "checkpoints.keep": self.checkpoints.keep,
+            "data.prefetch": self.data.prefetch,
+        }
+        if low := [f"{name}={value}" for name, value in least.items() if value < 1]:
+            raise ConfigError(", ".join(low), "at least 1", "fix the recipe")
+        if len(self.optimiser.betas) != 2:
+            raise ConfigError(f"optimiser.betas={self.optimiser.betas}", "two numbers", "fix the recipe")
+        if self.validation.every and self.validation.count % self.workers:
+            raise ConfigError(
+                f"validation.count={self.validation.count} for {self.workers} workers",
+                "a multiple of the workers",
+                "fix validation.count",
+            )
+
+    @property
+    def global_batch(self) -> int:
+        """Samples of one step, over all workers."""
+        return self.batch.per_worker * self.batch.accumulation * self.workers
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder (for a storage that is a path)."""
+        return Path(self.storage) / self.name
+
+    def to_tree(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+def load(source: str, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe at a path, or the named one, with overrides such as ``optimiser.lr=1e-4``. Unknown keys are a ConfigError."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    text = _text(source)
+    if bad := [item for item in overrides if "=" not in item.strip("=")]:
+        raise ConfigError(f"overrides {bad}", "key=value", "write for example optimiser.lr=1e-4")
+    try:
+        tree = OmegaConf.to_container(
+            OmegaConf.merge(OmegaConf.create(text), OmegaConf.from_dotlist(list(overrides))), resolve=True
+        )
+    except (OmegaConfBaseException, YAMLError) as error:
+        raise ConfigError(f"a recipe that cannot be read ({error})", "YAML", f"fix {source} or the overrides") from error
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{source} without keys", "a mapping", "write a recipe")
+    return from_tree(Recipe, {str(key): value for key, value in tree.items()})
+
+
+def names() -> list[str]:
+    """The named recipes."""
+    return sorted(file.name.removesuffix(".yaml") for file in _shipped().iterdir() if file.name.endswith(".yaml"))
+
+
+def _shipped() -> Any:
+    return resources.files("ray_jobs") / "recipe_files"
+
+
+def _text(source: str) -> str:
+    path = Path(source)
+    if path.suffix in (".yaml", ".yml"):
+        if not path.is_file():
+            raise ConfigError(f"no recipe at {source}", "a YAML file", "check the path")
+        return path.read_text(encoding="utf-8")
+    if source not in names():
+        raise ConfigError(f"recipe {source!r}", f"a path to a YAML file or one of {', '.join(names())}", "choose one of them")
+    return str((_shipped() / f"{source}.yaml").read_text(encoding="utf-8"))
+
+
+def _among(name: str, value: Any, options: tuple[Any, ...]) -> None:
+    if value not in options:
+        raise ConfigError(f"{name}={value!r}", f"one of {options}", "fix the recipe")

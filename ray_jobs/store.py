@@ -1,0 +1,164 @@
+"""The folders of a run: one for each kept step, whole or not at all; what training needs beside the model; where weights start."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import shutil
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ray_jobs.recipes import Recipe
+from vglamm import checkpoint
+from vglamm.config import ModelConfig
+from vglamm.errors import CheckpointError, ConfigError
+from vglamm.model import VideoGLaMM
+from vglamm.presets import PRESETS, preset
+from vglamm.tensors import TensorFile, fit, write
+
+PARTS = ("vision", "language", "pixel")
+HEADS = "heads."
+STEP = re.compile(r"step-(\d+)")
+
+
+@dataclass(frozen=True)
+class State:
+    """How far a run is. consumed: samples used by all steps so far, over all ranks. engine: who wrote the optimiser's state; world:
+    number of its ranks."""
+
+    step: int = 0
+    consumed: int = 0
+    engine: str = "plain"
+    world: int = 1
+
+
+def folder_name(step: int) -> str:
+    return f"step-{step:07d}"
+
+
+def latest(run: Path) -> Path | None:
+    """The newest complete step folder of a run, or None."""
+    steps = sorted((path for path in run.glob("step-*") if STEP.fullmatch(path.name)), key=lambda path: path.name, reverse=True)
+    return next((path for path in steps if complete(path)), None)
+
+
+def complete(folder: Path) -> bool:
+    """Whether every file that was written is there in full: a copy to storage may have been cut off."""
+    try:
+        sizes = json.loads((folder / "files.json").read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        return False
+    return all((folder / name).is_file() and (folder / name).stat().st_size == size for name, size in sizes.items())
+
+
+def prune(run: Path, keep: int) -> None:
+    """Remove all but the ``keep`` newest step folders, and what a killed run left half-written."""
+    steps = sorted(path for path in run.glob("step-*") if STEP.fullmatch(path.name))
+    whole = [path for path in steps if complete(path)]
+    for path in [*whole[:-keep], *(path for path in steps if path not in whole), *run.glob(".step-*.partial")]:
+        shutil.rmtree(path)
+
+
+def write_model(folder: Path, objective: nn.Module, weights: dict[str, Tensor], tokenizer: Any, state: State) -> None:
+    """The model as a checkpoint that ``vglamm`` loads, the objective's heads, and ``state.json``."""
+    model = objective.model
+    assert isinstance(model, VideoGLaMM)
+    own = {name.removeprefix("model."): tensor for name, tensor in weights.items() if name.startswith("model.")}
+    heads = {name: tensor for name, tensor in weights.items() if not name.startswith("model.")}
+    checkpoint.save(model, folder, tokenizer=tokenizer, state=own)
+    if heads:
+        plan = {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in heads.items()}
+        write(folder / "heads.safetensors", plan, lambda name: heads[name])
+    (folder / "state.json").write_text(json.dumps(asdict(state)), encoding="utf-8")
+
+
+def seal(folder: Path) -> None:
+    """Note the files of this folder and their sizes; ``complete`` compares them."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != "files.json"]
+    sizes = {str(path.relative_to(folder)): path.stat().st_size for path in files}
+    (folder / "files.json").write_text(json.dumps(sizes), encoding="utf-8")
+
+
+def read_state(folder: Path) -> State:
+    try:
+        return State(**json.loads((folder / "state.json").read_text(encoding="utf-8")))
+    except (OSError, json.JSONDecodeError, TypeError) as error:
+        raise CheckpointError(
+            f"{folder} without a readable state.json ({error})", "a checkpoint of a training run", "choose another"
+        ) from error
+
+
+def model_config(recipe: Recipe) -> ModelConfig:
+    config = preset(recipe.preset) if recipe.preset in PRESETS else checkpoint.load_config(recipe.preset)
+    return config if recipe.lora is None else replace(config, language=replace(config.language, lora=recipe.lora))
+
+
+def tokenizer_of(recipe: Recipe) -> Any:
+    if recipe.tokenizer == "world":
+        from vglamm.data.world.tokenizer import build_tokenizer
+
+        return build_tokenizer()
+    return checkpoint.load_tokenizer(recipe.tokenizer)
+
+
+def build(recipe: Recipe, tokenizer: Any) -> Any:
+    """The objective around a model of random weights, the same on every rank."""
+    torch.manual_seed(recipe.seed)
+    given = {} if recipe.data.difficulty is None else {"difficulty": recipe.data.difficulty}
+    model, settings = VideoGLaMM(model_config(recipe)), given | recipe.settings
+    if ":" not in recipe.objective:
+        from vglamm.objectives import objective
+
+        return objective(recipe.objective, model, tokenizer, **settings)
+    module, _, name = recipe.objective.partition(":")
+    try:
+        kind = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            f"objective {recipe.objective!r} ({error})", "module:Class that can be imported", "fix the recipe"
+        ) from error
+    return kind(model, tokenizer, **settings)
+
+
+def start_weights(objective: Any, recipe: Recipe) -> None:
+    """Fill the parts that ``init`` names, each strictly."""
+    sources = {part: str(recipe.init["all"]) for part in PARTS} if "all" in recipe.init else {}
+    sources |= {part: str(source) for part, source in recipe.init.items() if part != "all"}
+    for part, source in sources.items():
+        fill(objective, part, _resolve(recipe, source, part))
+
+
+def resume_weights(objective: Any, folder: Path) -> None:
+    """Fill everything from a step folder of this run."""
+    for part in PARTS:
+        fill(objective, part, folder)
+    if any(name.startswith(HEADS) for name in objective.state_dict()):
+        fill(objective, "heads", folder)
+
+
+def fill(objective: Any, part: str, folder: Path) -> None:
+    """Copy a part's tensors from a checkpoint folder. Strict; only low-rank adapters that the checkpoint lacks keep their start."""
+    file = TensorFile(folder / f"{part}.safetensors")
+    tied: dict[str, str] = json.loads(file.metadata.get("tied", "{}"))
+    prefix = HEADS if part == "heads" else f"model.{part}."
+    state = {name: tensor for name, tensor in objective.state_dict().items() if name.startswith(prefix)}
+    names = {name: name if part == "heads" else name.removeprefix(prefix) for name in state}
+    stored = {**file.shapes, **{name: file.shapes[kept] for name, kept in tied.items()}}
+    if not any(".lora_" in name for name in stored):
+        names = {name: source.replace(".base_layer.", ".") for name, source in names.items() if ".lora_" not in name}
+    fit(str(file.path), stored, {source: tuple(state[name].shape) for name, source in names.items()})
+    with torch.no_grad():
+        for name, source in names.items():
+            state[name].copy_(file.get(tied.get(source, source)))
+
+
+def _resolve(recipe: Recipe, source: str, part: str) -> Path:
+    for run in (Path(recipe.storage) / source, Path(source)):
+        if (step := latest(run)) is not None:
+            return step
+    return checkpoint.resolve(source, part=None if part == "heads" else part)

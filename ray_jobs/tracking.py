@@ -1,0 +1,91 @@
+"""MLflow, from one place: parameters, metrics and pictures of a run, by one run id. The only file that imports mlflow.
+
+It runs where reports arrive (this process with ``--local``, else Ray Train's controller): logging from workers makes several runs
+(mlflow issue 7206). A run that is resumed by name goes on in the MLflow run that bears the name as a tag.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from ray_jobs.recipes import Recipe
+from vglamm.errors import EnvironmentProblem
+
+log = logging.getLogger(__name__)
+TAG = "vglamm.run"
+LONGEST = 500
+
+
+class Tracker:
+    """One MLflow run. ``log.tracking`` says where: "local" is ``mlflow.db`` (SQLite) in the storage folder."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        try:
+            from mlflow import MlflowClient
+        except ImportError as error:
+            raise EnvironmentProblem("no mlflow", "the package", "pip install 'vglamm[train]', or log.tracking=off") from error
+        storage = Path(recipe.storage).resolve()
+        uri = f"sqlite:///{storage / 'mlflow.db'}" if recipe.log.tracking == "local" else recipe.log.tracking
+        if recipe.log.tracking == "local":
+            storage.mkdir(parents=True, exist_ok=True)
+            for noisy in ("alembic", "mlflow.store.db.utils"):
+                logging.getLogger(noisy).setLevel(logging.WARNING)
+        self.client = MlflowClient(uri)
+        place = (storage / "mlflow").as_uri() if recipe.log.tracking == "local" else None
+        self.run = self._run(recipe, place)
+
+    def _run(self, recipe: Recipe, place: str | None) -> str:
+        found = self.client.get_experiment_by_name(recipe.log.experiment)
+        experiment = found.experiment_id if found else self.client.create_experiment(recipe.log.experiment, artifact_location=place)
+        same = self.client.search_runs([experiment], f"tags.`{TAG}` = '{recipe.name}'", max_results=1)
+        if same:
+            run, known = same[0].info.run_id, same[0].data.params
+            self.client.set_terminated(run, "RUNNING")
+        else:
+            run, known = self.client.create_run(experiment, tags={TAG: recipe.name}, run_name=recipe.name).info.run_id, {}
+        for name, value in flat(recipe.to_tree()).items():
+            if name not in known:
+                self.client.log_param(run, name, value)
+            elif known[name] != value:
+                self.client.set_tag(run, f"changed.{name}", value)  # parameters cannot change; a resumed run's can
+        return run
+
+    def take(self, reports: list[dict[str, Any]]) -> None:
+        """Means over the steps of a report, its validation metrics and its pictures."""
+        from mlflow.entities import Metric
+
+        first, now = reports[0], int(time.time() * 1000)
+        values = {f"train/{name}": value for name, value in window(first).items()}
+        values |= {f"validation/{name}": value for name, value in first.get("validation", {}).items()}
+        self.client.log_batch(self.run, metrics=[Metric(name, value, now, first["step"]) for name, value in values.items()])
+        for name, pixels in first.get("pictures", {}).items():
+            self.client.log_image(self.run, pixels, artifact_file=f"pictures/{first['step']:07d}-{name}.png")
+
+    def close(self, status: str = "FINISHED") -> None:
+        """End the run: FINISHED, FAILED or KILLED."""
+        self.client.set_terminated(self.run, status)
+
+
+def window(report: dict[str, Any]) -> dict[str, float]:
+    """Means over a report's steps, and samples per second."""
+    steps = report["steps"]
+    if not steps:
+        return {}
+    names = dict.fromkeys(name for step in steps for name in step if name != "step")  # a step may lack a term
+    means = {name: fmean(step[name] for step in steps if name in step) for name in names}
+    return means | {"samples_per_second": report["batch"] / max(means["seconds"], 1e-9)}
+
+
+def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested settings -> dotted names and short texts, as MLflow's parameters are."""
+    found: dict[str, str] = {}
+    for name, value in tree.items():
+        if isinstance(value, dict) and value:
+            found |= flat(value, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = str(value)[:LONGEST]
+    return found

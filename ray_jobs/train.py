@@ -1,0 +1,168 @@
+"""``vglamm train``: a recipe becomes a run, in this process (``--local``) or on Ray Train workers."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+import yaml
+
+from ray_jobs import ingest, recipes, store
+from ray_jobs.engine import Engine, PlainEngine
+from ray_jobs.loop import Alone, Loop, Report
+from ray_jobs.progress import Display
+from ray_jobs.recipes import Recipe
+from ray_jobs.record import Record
+from ray_jobs.store import State
+from ray_jobs.tracking import Tracker
+from vglamm.errors import CheckpointError
+from vglamm.freeze import train_only
+
+log = logging.getLogger(__name__)
+
+
+def train(source: str, overrides: Sequence[str] = (), *, local: bool = False) -> Path:
+    """Run a recipe to its end, going on where the run of that name stopped; returns its last checkpoint folder."""
+    recipe = recipes.load(source, overrides)
+    if local:
+        return run_local(recipe)
+    from ray_jobs.cluster import run_on_ray
+
+    return run_on_ray(recipe)
+
+
+def run_local(recipe: Recipe) -> Path:
+    """The whole run in this process, without Ray and DeepSpeed. SIGINT and SIGTERM end it with a checkpoint."""
+    torch.set_num_threads(recipe.threads)
+    recipe.folder.mkdir(parents=True, exist_ok=True)
+    store.prune(recipe.folder, recipe.checkpoints.keep)
+    found = store.latest(recipe.folder)
+    device = torch.device("cuda" if recipe.gpu else "cpu")
+    tokenizer, objective, state = prepared(recipe, found, kind=PlainEngine.kind, world=1)
+    objective.to(device)
+    engine = PlainEngine(objective, recipe, device)
+    if found is not None:
+        engine.load(found)
+    (recipe.folder / "recipe.yaml").write_text(yaml.safe_dump(_plain(recipe.to_tree()), sort_keys=False), encoding="utf-8")
+    preparer = objective.preparer()
+    plan = ingest.micro_batches(recipe, step=state.step, consumed=state.consumed, rank=0)
+    if recipe.data.producers:
+        feed = ingest.produced(preparer, plan, producers=recipe.data.producers, prefetch=recipe.data.prefetch)
+    else:
+        feed = ingest.inline(preparer, plan)
+    held_out = [preparer(i) for i in held_out_ids(recipe, 0, 1)] if recipe.validation.every else []
+    with _takers(recipe) as takers, _stop_signals() as stop:
+        here = Here(recipe, takers)
+        keep = partial(write_checkpoint, objective, engine, tokenizer)
+        Loop(recipe, objective, engine, feed, here, state, held_out, keep, stop.is_set).run()
+    last = store.latest(recipe.folder)
+    assert last is not None
+    return last
+
+
+class Here(Alone):
+    """The one rank of a local run: reports go straight to the takers, checkpoints appear by renaming."""
+
+    def __init__(self, recipe: Recipe, takers: list[Any]) -> None:
+        self.recipe, self.takers = recipe, takers
+
+    def report(self, report: Report, write: Callable[[Path], None] | None, step: int) -> None:
+        for taker in self.takers:
+            taker.take([report])
+        if write is None:
+            return
+        target = self.recipe.folder / store.folder_name(step)
+        partial_folder = target.with_name(f".{target.name}.partial")
+        partial_folder.mkdir(exist_ok=True)
+        write(partial_folder)
+        partial_folder.rename(target)
+        store.prune(self.recipe.folder, self.recipe.checkpoints.keep)
+
+
+def prepared(recipe: Recipe, found: Path | None, *, kind: str, world: int) -> tuple[Any, Any, State]:
+    """Tokenizer, objective with its starting (or resumed) weights and the trained ones marked, and how far the run is."""
+    tokenizer = store.tokenizer_of(recipe)
+    objective = store.build(recipe, tokenizer)
+    state = State(engine=kind, world=world)
+    if found is None:
+        store.start_weights(objective, recipe)
+    else:
+        state = store.read_state(found)
+        if state.engine != kind:
+            raise CheckpointError(
+                f"a {state.engine} run in {found}", f"one of {kind}", "resume it as it was started, or take another name"
+            )
+        store.resume_weights(objective, found)
+        log.info("resuming %s at step %d", recipe.name, state.step)
+    trained = train_only(objective, recipe.train)
+    log.info("training %d of %d tensors", len(trained), len(list(objective.parameters())))
+    return tokenizer, objective, state
+
+
+def write_checkpoint(objective: Any, engine: Engine, tokenizer: Any, folder: Path, state: State) -> None:
+    """Fill a checkpoint folder; on ranks but the first only the optimiser's share is written."""
+    engine.save(folder)
+    weights = engine.weights()
+    if weights is not None:
+        store.write_model(folder, objective, weights, tokenizer, state)
+        store.seal(folder)
+
+
+def held_out_ids(recipe: Recipe, rank: int, world: int) -> list[int]:
+    """This rank's share of the validation ids, in order."""
+    start = recipe.validation.start
+    return list(range(start + rank, start + recipe.validation.count, world))
+
+
+@contextmanager
+def _takers(recipe: Recipe) -> Iterator[list[Any]]:
+    """Record, tracker and display of a local run; the tracked run's end says how it ended."""
+    display = Display(recipe.name)
+    tracker = None if recipe.log.tracking == "off" else Tracker(recipe)
+    status = "FAILED"
+    try:
+        yield [Record(recipe), display, *([tracker] if tracker else [])]
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    finally:
+        display.close()
+        if tracker is not None:
+            tracker.close(status)
+
+
+@contextmanager
+def _stop_signals() -> Iterator[threading.Event]:
+    """An event that SIGTERM and the first SIGINT set; a second SIGINT interrupts at once."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if stop.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, for YAML."""
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    return [_plain(entry) for entry in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,64 @@
+"""A small honest objective: the model's projector learns to turn a number's pattern into a prompt. It exercises all that the loop does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vglamm.model import VideoGLaMM
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Sample id -> a vector and a scalar target that depends on it; rows carry unequal weights, as dialogues have unequal tokens."""
+
+    width: int
+    scale: float
+
+    def __call__(self, seed: int) -> dict[str, Any]:
+        noise = np.random.default_rng(seed)
+        x = noise.standard_normal(self.width).astype(np.float32)
+        return {"id": seed, "x": x, "y": np.float32(self.scale * np.tanh(x[:4].sum())), "weight": int(noise.integers(1, 5))}
+
+
+class Lines(nn.Module):
+    """Projector and one head on generated numbers, a weighted mean squared error over the global batch."""
+
+    summed = ("mse",)
+
+    def __init__(
+        self, model: VideoGLaMM, tokenizer: Any, *, scale: float = 1.0, noise: float = 0.0, difficulty: str = "easy"
+    ) -> None:
+        super().__init__()
+        self.model, self.scale, self.noise = model, scale, noise
+        language = model.config.language
+        self.width = language.width
+        self.heads = nn.ModuleDict({"read": nn.Linear(language.prompt_width, 1)})
+
+    def preparer(self) -> Draw:
+        return Draw(self.width, self.scale)
+
+    def collate(self, items: list[dict[str, Any]]) -> dict[str, Tensor]:
+        names = ("x", "y", "weight")
+        return {name: torch.from_numpy(np.stack([item[name] for item in items])).float() for name in names}
+
+    def count(self, batch: dict[str, Tensor]) -> Tensor:
+        return batch["weight"].sum()[None]
+
+    def forward(self, batch: dict[str, Tensor], totals: Tensor) -> dict[str, Tensor]:
+        x = batch["x"] + self.noise * torch.randn_like(batch["x"])
+        said = self.heads["read"](self.model.language.projector(x)).squeeze(-1)
+        loss = (batch["weight"] * (said - batch["y"]) ** 2).sum() / totals[0]
+        return {"loss": loss, "mse": loss.detach(), "sign": ((said > 0) == (batch["y"] > 0)).float().mean()}
+
+    def validate(self, items: list[dict[str, Any]]) -> dict[str, float]:
+        batch = self.collate(items)
+        assert not self.training
+        return {"mse": float(self.forward(batch, self.count(batch))["mse"])}
+
+    def pictures(self, items: list[dict[str, Any]]) -> dict[str, np.ndarray]:
+        return {str(item["id"]): np.full((8, 8, 3), item["weight"] * 50, np.uint8) for item in items}
