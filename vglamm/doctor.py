@@ -27,7 +27,13 @@ GIB = 1024**3
 PIPELINE_CPUS = 4
 # Ray keeps its objects in shared memory; below this it falls back to files, ten times slower.
 SHARED_MEMORY = 2 * GIB
-EXTRAS = {"data": "annotation in bulk", "train": "vglamm train", "serve": "the endpoint", "eval": "some metrics"}
+EXTRAS = {
+    "data": "annotation in bulk",
+    "train": "vglamm train",
+    "serve": "the endpoint",
+    "eval": "some metrics",
+    "quant": "language models of 4 or 8 bits",
+}
 
 
 @dataclass(frozen=True)
