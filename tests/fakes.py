@@ -109,7 +109,7 @@ def model(configured: ModelConfig | None = None, *, seed: int = 0) -> VideoGLaMM
         with torch.no_grad():
             head = made.pixel.sam.sam_mask_decoder.pred_obj_score_head.layers[-1]
             head.weight.mul_(8)
-            head.bias.fill_(0.5)
+            head.bias.fill_(2.0)
     return made
 
 

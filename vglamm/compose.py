@@ -1,0 +1,39 @@
+"""The last stair of every walk: a reply, its tracks and what was sampled become one Answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from vglamm.answer import Answer
+from vglamm.language.phrases import parse_moments
+from vglamm.records import Reply, Sampling, Track
+
+
+def compose(
+    question: str,
+    reply: Reply,
+    tracks: Sequence[Track],
+    sampling: Sampling,
+    *,
+    source: str,
+    model: str,
+    end: float,
+    timings: Mapping[str, float] | None = None,
+) -> Answer:
+    """source: path or URI. model: the checkpoint's identity. end: seconds when the video ends (:func:`vglamm.frames.end_of`)."""
+    moments, odd = parse_moments(reply.raw, sampling.llm_times, end)
+    cut = (f"the file is truncated: only its first {sampling.source_frames} frames were read",) if sampling.truncated else ()
+    return Answer(
+        question=question,
+        text=reply.text,
+        raw=reply.raw,
+        phrases=reply.phrases,
+        tracks=tuple(tracks),
+        moments=moments,
+        sampling=sampling,
+        source=source,
+        model=model,
+        finish=reply.finish,
+        warnings=(*reply.warnings, *odd, *cut),
+        timings=dict(timings or {}),
+    )

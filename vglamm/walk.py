@@ -1,0 +1,240 @@
+"""One video through the three steps in one process: ``load("tiny").ask("clip.mp4", "What moves?")``.
+
+The language model's frames are decoded sparsely; grounding frames come in chunks, are masked and forgotten, so that a long
+video needs no more memory than a short one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from vglamm import checkpoint
+from vglamm.answer import Answer
+from vglamm.compose import compose
+from vglamm.config import ModelConfig
+from vglamm.errors import DialogueError
+from vglamm.frames import Video, choose, end_of, grounding_source, open_frames, vision_input
+from vglamm.media.read import VideoSource
+from vglamm.model import VideoGLaMM
+from vglamm.pixel.anchor import Row, check_mode
+from vglamm.pixel.sight import tracks
+from vglamm.records import PixelInput, Reply, Sampling, Track, VisionInput, VisualTokens
+from vglamm.steps import LanguageStep, PixelStep, PixelTask, VisionStep
+
+STAGES = ("probe", "decode", "vision", "language", "pixel")
+
+
+def load(
+    source: checkpoint.Source = "tiny",
+    *,
+    device: torch.device | str = "cpu",
+    dtype: checkpoint.Dtype = None,
+    quantise: str | None = None,
+) -> Walk:
+    """A model ready to be asked. source: "tiny" (shipped), a checkpoint folder, a hub id or a URL. dtype: None keeps the stored
+    one. quantise: "8bit" or "4bit" for the language model. Raises CheckpointError or ConfigError."""
+    config = checkpoint.load_config(source)
+    return Walk(
+        VisionStep(checkpoint.load(source, part="vision", device=device, dtype=dtype), device=device),
+        LanguageStep(
+            checkpoint.load(source, part="language", device=device, dtype=dtype, quantise=quantise),
+            checkpoint.load_tokenizer(source),
+            device=device,
+        ),
+        PixelStep(checkpoint.load(source, part="pixel", device=device), device=device, dtype=dtype),
+        config,
+        name=checkpoint.identity(source),
+    )
+
+
+class Clock:
+    """Seconds by stage; a stage inside another counts for itself alone."""
+
+    def __init__(self) -> None:
+        self.spent = dict.fromkeys(STAGES, 0.0)
+
+    @contextmanager
+    def run(self, stage: str) -> Iterator[None]:
+        inner, began = sum(self.spent.values()), time.perf_counter()
+        try:
+            yield
+        finally:
+            self.spent[stage] += time.perf_counter() - began - (sum(self.spent.values()) - inner)
+
+    def each(self, stage: str, items: Iterator[Any]) -> Iterator[Any]:
+        """Count what it takes to make each item, not what the consumer does with it."""
+        while True:
+            with self.run(stage):
+                item = next(items, None)
+            if item is None:
+                return
+            yield item
+
+
+class Walk:
+    """The three steps and their config. name: what ``Answer.model`` says."""
+
+    def __init__(
+        self, vision: VisionStep, language: LanguageStep, pixel: PixelStep, config: ModelConfig, *, name: str | None = None
+    ) -> None:
+        self.vision, self.language, self.pixel = vision, language, pixel
+        self.config, self.name = config, name or config.name
+
+    @staticmethod
+    def of(model: VideoGLaMM, tokenizer: Any, *, device: torch.device | str = "cpu", dtype: checkpoint.Dtype = None) -> Walk:
+        """A walk over a model in memory, for one that is in training or was just built."""
+        return Walk(
+            VisionStep(model.vision, device=device, dtype=dtype),
+            LanguageStep(model.language, tokenizer, device=device, dtype=dtype),
+            PixelStep(model.pixel, device=device, dtype=dtype),
+            model.config,
+        )
+
+    def ask(
+        self,
+        video: Video,
+        question: str,
+        *,
+        fps: float | None = None,
+        source_fps: float | None = None,
+        every_frame: bool = False,
+        limit: int | None = None,
+        start: float | None = None,
+        end: float | None = None,
+        mode: str = "video",
+        max_new_tokens: int | None = None,
+        temperature: float = 0.0,
+        seed: int = 0,
+    ) -> Answer:
+        """Ask one question about a video or image; the options are those of :meth:`watch` and :meth:`Session.ask`."""
+        session = self.watch(
+            video, fps=fps, source_fps=source_fps, every_frame=every_frame, limit=limit, start=start, end=end, mode=mode
+        )
+        return session.ask(question, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed)
+
+    def watch(self, video: Video, *, mode: str = "video", source_fps: float | None = None, **sampling: Any) -> Session:
+        """See a video once, to be asked any number of questions in turn.
+
+        video: a path, an image uint8[H, W, 3], frames uint8[F, H, W, 3] or an opened video. source_fps: the rate of an array of
+        frames; without it ``fps`` is. sampling: ``fps``, ``every_frame``, ``limit``, ``start``, ``end`` of
+        :func:`vglamm.frames.choose`. mode: how masks are made: "video" (from frame 0 through memory, as published), "frames"
+        (each alone) or "anchor" (from the clearest of some frames, both ways). Raises VideoError, or ConfigError for the mode.
+        """
+        return self._watch([video], mode=mode, source_fps=source_fps, **sampling)[0]
+
+    def ask_many(
+        self,
+        requests: Sequence[tuple[Video, str]],
+        *,
+        batch: int = 4,
+        max_new_tokens: int | None = None,
+        temperature: float = 0.0,
+        seed: int = 0,
+        **watching: Any,
+    ) -> list[Answer]:
+        """An answer to each (video, question), ``batch`` of them through vision and language together; options as in :meth:`ask`."""
+        answers: list[Answer] = []
+        for first in range(0, len(requests), batch):
+            videos, questions = zip(*requests[first : first + batch], strict=True)
+            sessions = self._watch(videos, **watching)
+            share = Clock()
+            with share.run("language"):
+                asked = [(session.tokens, (), question) for session, question in zip(sessions, questions, strict=True)]
+                replies = self.language(asked, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed)
+            for session, question, reply in zip(sessions, questions, replies, strict=True):
+                session.clock.spent["language"] += share.spent["language"] / len(sessions)
+                answers.append(session.ground(question, reply))
+        return answers
+
+    def _watch(
+        self, videos: Sequence[Video], *, mode: str = "video", source_fps: float | None = None, **sampling: Any
+    ) -> list[Session]:
+        check_mode(mode)
+        sessions: list[tuple[VideoSource, Sampling, VisionInput, Clock]] = []
+        for video in videos:
+            clock = Clock()
+            with clock.run("probe"):
+                opened = open_frames(video, fps=source_fps if source_fps is not None else sampling.get("fps"))
+                chosen = choose(opened, self.config, **sampling)
+            with clock.run("decode"):
+                sessions.append((opened, chosen, vision_input(opened, chosen, self.config), clock))
+        share = Clock()
+        with share.run("vision"):
+            tokens = self.vision([given for _, _, given, _ in sessions])
+        for _, _, _, clock in sessions:
+            clock.spent["vision"] += share.spent["vision"] / len(sessions)
+        return [
+            Session(self, opened, chosen, seen, mode, clock)
+            for (opened, chosen, _, clock), seen in zip(sessions, tokens, strict=True)
+        ]
+
+
+class Session:
+    """A video that was seen, and the turns about it so far. ``history``: (question, raw answer) of each turn."""
+
+    def __init__(self, walk: Walk, source: VideoSource, sampling: Sampling, tokens: VisualTokens, mode: str, clock: Clock) -> None:
+        self.walk, self.source, self.sampling, self.tokens, self.mode, self.clock = walk, source, sampling, tokens, mode, clock
+        self.history: list[tuple[str, str]] = []
+
+    def ask(self, question: str, *, on_text: Callable[[str], None] | None = None, **writing: Any) -> Answer:
+        """The answer to a question, which becomes a turn. on_text: called with each piece of raw text as it is written. writing:
+        ``max_new_tokens``, ``temperature`` (0: greedy), ``seed``, and ``mode`` for this turn alone. Raises DialogueError."""
+        for event in self.stream(question, **writing):
+            if isinstance(event, Answer):
+                return event
+            if isinstance(event, str) and on_text is not None:
+                on_text(event)
+        raise DialogueError("a reply without an end", "an answer", "report this as a bug")
+
+    def stream(
+        self, question: str, *, mode: str | None = None, max_new_tokens: int | None = None, temperature: float = 0.0, seed: int = 0
+    ) -> Iterator[str | Row | Answer]:
+        """Pieces of raw text (str) as they are written, then (position, sights) of each grounding frame, last the Answer."""
+        mode = check_mode(self.mode if mode is None else mode)
+        asked = (self.tokens, tuple(self.history), question)
+        reply: Reply | None = None
+        events = self.walk.language.stream(asked, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed)
+        for event in self.clock.each("language", events):
+            if isinstance(event, str):
+                yield event
+            elif isinstance(event, Reply):
+                reply = event
+        assert reply is not None, "a language stream ends with its Reply"
+        rows = []
+        for row in self._rows(reply, mode):
+            rows.append(row[1])
+            yield row
+        yield self._answer(question, reply, tracks(rows, len(reply.prompts)))
+
+    def ground(self, question: str, reply: Reply) -> Answer:
+        """The Answer of a reply that was written elsewhere; it becomes a turn."""
+        rows = [row for _, row in self._rows(reply, self.mode)]
+        return self._answer(question, reply, tracks(rows, len(reply.prompts)))
+
+    def _rows(self, reply: Reply, mode: str) -> Iterator[Row]:
+        chunks = grounding_source(self.source, self.sampling, self.walk.config)
+
+        def timed(first: int, stop: int) -> Iterator[PixelInput]:
+            return self.clock.each("decode", chunks(first, stop))
+
+        task = PixelTask(timed, reply.prompts, len(self.sampling.grounding_indices), mode)
+        return self.clock.each("pixel", self.walk.pixel.stream(task))
+
+    def _answer(self, question: str, reply: Reply, found: tuple[Track, ...]) -> Answer:
+        self.history.append((question, reply.raw))
+        spent, self.clock = self.clock.spent, Clock()
+        return compose(
+            question,
+            reply,
+            found,
+            self.sampling,
+            source=self.source.info.path,
+            model=self.walk.name,
+            end=end_of(self.source),
+            timings=spent,
+        )
