@@ -33,6 +33,7 @@ CODES = {
     torch.uint8: "U8",
     torch.bool: "BOOL",
 }
+TYPES = {code: dtype for dtype, code in CODES.items()}
 Shape = tuple[int, ...]
 Plan = Mapping[str, tuple[torch.dtype, Shape]]
 
@@ -69,7 +70,7 @@ def write(path: Path, plan: Plan, get: Callable[[str], Tensor], metadata: Mappin
 
 
 class TensorFile:
-    """A safetensors file: names and shapes at once, tensors on demand. Anything else (a pickle too) is a CheckpointError."""
+    """A safetensors file: names, shapes, dtypes at once, tensors on demand. Anything else (a pickle too) is a CheckpointError."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -84,7 +85,12 @@ class TensorFile:
                 "fetch it again, or convert foreign weights with `vglamm convert`",
             ) from error
         self.metadata: dict[str, str] = self.file.metadata() or {}
-        self.shapes: dict[str, Shape] = {name: tuple(self.file.get_slice(name).get_shape()) for name in self.file.keys()}  # noqa: SIM118
+        slices = {name: self.file.get_slice(name) for name in self.file.keys()}  # noqa: SIM118
+        self.shapes: dict[str, Shape] = {name: tuple(part.get_shape()) for name, part in slices.items()}
+        codes = {name: part.get_dtype() for name, part in slices.items()}
+        if strange := sorted(f"{name} {code}" for name, code in codes.items() if code not in TYPES):
+            raise CheckpointError(f"{path} with {_some(strange)}", f"types among {', '.join(TYPES)}", "convert the weights first")
+        self.dtypes = {name: TYPES[code] for name, code in codes.items()}
 
     def get(self, name: str) -> Tensor:
         """The tensor, mapped from the file: its memory is the file's until it is changed or cast."""
