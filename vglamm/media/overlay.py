@@ -41,6 +41,8 @@ def grounding_frames(answer: Answer, video: Video | None = None, chunk: int = 8)
     Raises VideoError if the source cannot be read, VideoFrameError if it is another size or too short.
     """
     indices = answer.sampling.grounding_indices
+    if not indices:
+        raise VideoFrameError("an answer without grounding frames", "at least one", "sample them also for a reply without [SEG]")
     if isinstance(video, np.ndarray):
         chosen = range(len(indices)) if len(video) == len(indices) else indices
         if any(index >= len(video) for index in chosen):
@@ -71,7 +73,8 @@ def last_duration(answer: Answer) -> float:
 
 def key_position(answer: Answer) -> int:
     """The grounding frame that shows most: most tracks, then the largest smallest one of them, then the earliest."""
-    areas = np.array([rle.areas(track.rle) for track in answer.tracks]).reshape(len(answer.tracks), -1)
+    frames = len(answer.sampling.grounding_indices)
+    areas = np.array([rle.areas(track.rle) for track in answer.tracks], dtype=np.int64).reshape(len(answer.tracks), frames)
     if not areas.size:
         return 0
     shown = (areas > 0).sum(axis=0)
