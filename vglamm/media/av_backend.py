@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -21,21 +22,21 @@ def walk(scan: Scan, indices: Sequence[int]) -> Iterator[tuple[int, NDArray[np.u
     Seeks to key frames where frames in between are not asked for, if the container can be trusted with that; a frame that a
     seek does not give with its exact time is decoded again from the start. Raises VideoFrameError if it is not there even then.
     """
+    keys = np.flatnonzero(scan.keys).tolist() if scan.seekable else []
     position = 0
     while position < len(indices):
         start = position
-        for frame in _run(scan, indices[start:], _key_before(scan, indices[start])):
-            yield indices[position], frame
-            position += 1
-        if position == start:
-            for frame in _run(scan, indices[start:], None):
+        for key in dict.fromkeys((_key_before(keys, indices[start]), None)):
+            for frame in _run(scan, keys, indices[start:], key):
                 yield indices[position], frame
                 position += 1
-        if position == start:
+            if position > start:
+                break
+        else:
             raise _lost(scan, indices[start])
 
 
-def _run(scan: Scan, indices: Sequence[int], key: int | None) -> Iterator[NDArray[np.uint8]]:
+def _run(scan: Scan, keys: Sequence[int], indices: Sequence[int], key: int | None) -> Iterator[NDArray[np.uint8]]:
     """Frames of ``indices`` in order from one decoder, as far as it gets them exactly.
 
     key: index of the key frame to seek to, None to decode from the start. Ends where a later key frame is the nearer way.
@@ -61,21 +62,19 @@ def _run(scan: Scan, indices: Sequence[int], key: int | None) -> Iterator[NDArra
                 continue
             yield picture.of(frame)
             wanted += 1
-            if wanted == len(indices) or _seek_is_nearer(scan, index, indices[wanted]):
+            if wanted == len(indices) or _seek_is_nearer(keys, index, indices[wanted]):
                 return
 
 
-def _key_before(scan: Scan, index: int) -> int | None:
-    """Index of the last key frame at or before ``index``, None if that is the start or cannot be sought."""
-    if not scan.seekable:
-        return None
-    keys = np.flatnonzero(scan.keys[: index + 1])
-    return int(keys[-1]) if len(keys) and keys[-1] > 0 else None
+def _key_before(keys: Sequence[int], index: int) -> int | None:
+    """The last of ``keys`` (increasing) at or before ``index``, None if that is the start or there is none."""
+    place = bisect_right(keys, index)
+    return keys[place - 1] or None if place else None
 
 
-def _seek_is_nearer(scan: Scan, here: int, target: int) -> bool:
+def _seek_is_nearer(keys: Sequence[int], here: int, target: int) -> bool:
     # Opening the container again costs about as much as decoding ten frames.
-    key = _key_before(scan, target)
+    key = _key_before(keys, target) if target > here + 10 else None
     return key is not None and key > here + 10
 
 

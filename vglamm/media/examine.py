@@ -23,6 +23,7 @@ from vglamm.media.sniff import HEAD, cut_short, image_format, indexed_container
 
 # Enough to open a container and read its headers; FFmpeg may try to decode a picture while it opens one.
 _OPENING_BYTES = 640 * 1024**2
+_ASKING_BYTES = 400 * 1024**2
 # In these, one packet is one shown frame, and a packet of MP4, MOV, MKV and WebM carries its true presentation time.
 _TRUSTED_CODECS = {"h264", "hevc", "vp9", "av1"}
 # What decord 0.6.0 (FFmpeg 4.1) turns into the same RGB as the FFmpeg of PyAV. Measured; 10-bit differs by 2 levels on average.
@@ -107,7 +108,9 @@ def _video(path: str, head: bytes, full: bool, verify: bool, limits: Limits, pts
 
     av.logging.set_level(None)
     with opened(path, limits.pixels) as (container, stream):
-        found = _header(path, container, stream, limits)
+        if not stream.codec_context.width:
+            _check_refused_size(path, limits)
+        found = _header(container, stream, limits)
         resource.setrlimit(resource.RLIMIT_AS, (limits.memory, limits.memory))
         first = next(decoded(container, stream), None)
         if first is None:
@@ -144,7 +147,16 @@ def _video(path: str, head: bytes, full: bool, verify: bool, limits: Limits, pts
     }
 
 
-def _header(path: str, container: Any, stream: Any, limits: Limits) -> dict[str, Any]:
+def _check_refused_size(path: str, limits: Limits) -> None:
+    """FFmpeg forgets the size of a picture that it has refused to make room for. Ask again, with little room and no such limit."""
+    from vglamm.media.container import opened
+
+    resource.setrlimit(resource.RLIMIT_AS, (min(_ASKING_BYTES, limits.memory), limits.memory))
+    with opened(path, 2**31 - 1) as (_, stream):
+        limits.check("pixels", stream.codec_context.width * stream.codec_context.height)
+
+
+def _header(container: Any, stream: Any, limits: Limits) -> dict[str, Any]:
     """What the container's header says, checked against the limits before the first picture is decoded."""
     limits.check("streams", len(container.streams))
     context = stream.codec_context

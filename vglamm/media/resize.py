@@ -44,7 +44,7 @@ def temporal(frames: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     _size(frames)
     out = np.empty((len(frames), 3, size, size), dtype=np.uint8)
     for first in range(0, len(frames), _CHUNK):
-        part = torch.tensor(frames[first : first + _CHUNK]).permute(0, 3, 1, 2).float()
+        part = torch.from_numpy(np.array(frames[first : first + _CHUNK])).permute(0, 3, 1, 2).float()
         small = functional.interpolate(part, size=(size, size), mode="bilinear", align_corners=False, antialias=False)
         out[first : first + _CHUNK] = small.add_(0.5).clamp_(0, 255).to(torch.uint8).numpy()
     return out
