@@ -89,7 +89,7 @@ class Painter:
     def __init__(self, answer: Answer, alpha: float = ALPHA) -> None:
         self.answer, self.alpha = answer, alpha
         self.picture = fit(answer.sampling.size, *SIDES)
-        self.unit = int(np.clip(round(min(self.picture) / 24), 14, 36))
+        self.unit = int(np.clip(round(min(self.picture) / 30), 14, 36))
         self.panel = legend.panel(answer, self.picture[1], self.picture[0], self.unit)
         self.tags = [legend.tag(name, colour(track), self.unit) for track, name in enumerate(legend.names(answer))]
         self.size = (self.picture[0] + len(self.panel), self.picture[1])
@@ -167,7 +167,9 @@ def draw_mask(canvas: NDArray[np.uint8], mask: NDArray[np.bool_], shade: Colour,
     core, grown = ~_grow(~inside, line), _grow(inside, 1)
     pixels[grown & ~inside] = pixels[grown & ~inside] // 3
     pixels[inside & ~core] = shade
-    pixels[core] = np.rint(pixels[core] * (1 - alpha) + np.array(shade) * alpha).astype(np.uint8)
+    for channel, full in enumerate(shade):  # a table for each channel: several times faster than blending floats
+        tinted = np.rint(np.arange(256) * (1 - alpha) + full * alpha).astype(np.uint8)
+        np.copyto(pixels[..., channel], tinted[pixels[..., channel]], where=core)
 
 
 def _grow(mask: NDArray[np.bool_], steps: int) -> NDArray[np.bool_]:
