@@ -65,8 +65,6 @@ def convert_folder(
     if Path(target).resolve() == release.folder.resolve():
         raise CheckpointError(f"{target} as source and target", "another folder", "name a new folder")
     config = release_config(release.folder, release.shapes, sizes or preset("phi3"))
-    model = skeleton(config)
-    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     found = translate(release.shapes, rules(config))
     where = {ours: (release, theirs) for theirs, ours in found.items() if ours is not None}
     dropped = [theirs for theirs, ours in found.items() if ours is None]
@@ -92,7 +90,8 @@ def convert_folder(
     if config.language.lm.get("tie_word_embeddings"):
         where.pop(HEAD, None)
         tied = {HEAD: EMBEDDING}
-    _check(where, {name: shape for name, shape in expected.items() if name not in tied})
+    model = skeleton(config)
+    _check(where, {name: tuple(tensor.shape) for name, tensor in model.state_dict().items() if name not in tied})
     parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
     _write(Path(target), where, parameters, as_dtype(dtype), tied, report)
     write_rest(Path(target), config, release.folder, None)
