@@ -13,8 +13,11 @@ from typing import Annotated
 
 import typer
 
+from vglamm.commands.ask import ask
+from vglamm.commands.demo import demo
 from vglamm.commands.doctor import doctor
 from vglamm.commands.screen import log_to_terminal, out, show_error
+from vglamm.commands.train import train
 from vglamm.errors import VglammError
 
 app = typer.Typer(
@@ -23,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # an unexpected exception is a bug: its plain traceback is what a report needs
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (doctor,):
+for command in (ask, demo, train, doctor):
     app.command()(command)
 
 
