@@ -116,8 +116,8 @@ class GroundingPreparer:
         else:
             start, picked = 0, np.zeros(0, np.int64)
         stride = int(rng.integers(1, 4))
-        track = [] if scene.is_image else [min(start + k * stride, last) for k in range(self.track)]
-        chosen = np.array([*track, *[start] * max(self.single, not track)], dtype=np.int64)
+        track = [min(start + k * stride, last) for k in range(self.track)]  # an image stands still
+        chosen = np.array([*track, *[start] * self.single], dtype=np.int64)
         masks = [scene.mask(_single(targets[i]))[chosen] for i in picked]
         shape = scene.id_map.shape[1:]
         return {

@@ -14,8 +14,8 @@ from torch.nn import functional
 from vglamm.config import ModelConfig
 from vglamm.data.world import make_scene
 from vglamm.data.world.codes import NAME, block, labels, name_codes, owners, rotation, token_codes
+from vglamm.media import resize
 from vglamm.model import VideoGLaMM
-from vglamm.vision.prepare import prepare
 
 Item = dict[str, NDArray[Any]]
 ATTRIBUTES = ("colour", "shape", "texture", "name", "motion")
@@ -24,28 +24,33 @@ SHARPNESS = 8.0  # of the softmax over the known codes of an attribute
 
 @dataclass(frozen=True)
 class PerceptionPreparer:
-    """seed -> frames of both towers, the owner of each patch, and every object's raw codes and labels."""
+    """seed -> frames of both towers, the owner of each patch, and every object's raw codes and labels.
+
+    looks: frames for the spatial tower; the temporal one gets one chunk. Neighbouring frames teach little new.
+    """
 
     config: ModelConfig
     difficulty: str = "normal"
     level: str | None = None
     easy_share: float = 0.0
+    looks: int = 2
 
     def __call__(self, seed: int) -> Item:
         rng = np.random.default_rng((seed, 77))
         difficulty = "easy" if rng.random() < self.easy_share else self.difficulty
         scene = make_scene(seed, difficulty=difficulty, level=self.level)
-        vision, chosen, size = self.config.vision, scene.llm_frames, scene.id_map.shape[1]
-        seen = prepare(scene.frames[chosen], vision)
-        ids = scene.id_map[chosen]
-        assert seen.temporal is not None
+        vision, size = self.config.vision, scene.id_map.shape[1]
+        chunk = vision.temporal.chunk
+        part = int(rng.integers(len(scene.llm_frames) // chunk)) * chunk
+        moves = scene.llm_frames[part : part + chunk]
+        looks = np.sort(rng.choice(scene.llm_frames, self.looks, replace=False))
         return {
-            "spatial": seen.spatial,
-            "temporal": seen.temporal,
-            "spatial_owner": owners(ids, vision.spatial.grid),
-            "temporal_owner": owners(ids, vision.temporal.grid),
-            "spatial_code": np.stack([token_codes(o, size, temporal=False)[chosen] for o in scene.objects]),
-            "temporal_code": np.stack([token_codes(o, size, temporal=True)[chosen] for o in scene.objects]),
+            "spatial": resize.spatial(scene.frames[looks], vision.spatial.image_size),
+            "temporal": resize.temporal(scene.frames[moves], vision.temporal.image_size),
+            "spatial_owner": owners(scene.id_map[looks], vision.spatial.grid),
+            "temporal_owner": owners(scene.id_map[moves], vision.temporal.grid),
+            "spatial_code": np.stack([token_codes(o, size, temporal=False)[looks] for o in scene.objects]),
+            "temporal_code": np.stack([token_codes(o, size, temporal=True)[moves] for o in scene.objects]),
             "labels": np.array([[getattr(labels(o), name) for name in ATTRIBUTES] for o in scene.objects]),
         }
 
@@ -94,11 +99,11 @@ class Perception(nn.Module):
     def tokens(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Tokens before pooling float[B, T, patches, D] of both towers."""
         vision = self.model.vision
-        spatial, temporal = vision.towers(*vision.normalise(batch["spatial"], batch["temporal"]))
-        assert temporal is not None
-        frames = spatial.shape[1]
-        moves = vision.temporal_adapter(temporal).flatten(1, 2)
-        return {"spatial": vision.spatial_adapter(spatial), "temporal": moves.unflatten(1, (frames, -1))}
+        looks, moves = vision.normalise(batch["spatial"], batch["temporal"])
+        assert moves is not None
+        shown = vision.spatial(looks.flatten(0, 1)).unflatten(0, looks.shape[:2])
+        moved = vision.temporal_adapter(vision.temporal(moves))
+        return {"spatial": vision.spatial_adapter(shown), "temporal": moved.unflatten(1, (moves.shape[1], -1))}
 
     def forward(self, batch: dict[str, Any], totals: Tensor) -> dict[str, Tensor]:
         terms: dict[str, Tensor] = {}

@@ -115,40 +115,36 @@ class Segmentation(nn.Module):
     def forward(self, batch: dict[str, Any], totals: Tensor) -> dict[str, Tensor]:
         pixel, items = self.model.pixel, batch["items"]
         features = pixel.features(pixel.square(torch.cat([item["frames"] for item in items])))
-        bce = dice = score = totals.new_zeros(())
-        overlaps: list[Tensor] = []
-        at = 0
-        for item in items:
-            mine = features[at : at + len(item["frames"])]
-            at += len(item["frames"])
-            logits, objectness = self._logits(mine, item)
-            seen = _visible(item)
-            target = item["masks"].float()
-            score = score + functional.binary_cross_entropy_with_logits(objectness, seen.float(), reduction="sum")
-            at_source = to_source(logits, (target.shape[-2], target.shape[-1]))
-            if (taught := seen & _decidable(item)).any():
-                one_bce, one_dice = mask_loss(at_source[taught], target[taught])
-                bce, dice = bce + one_bce, dice + one_dice
-                overlaps.append(_iou(at_source[taught].detach() > 0, target[taught] > 0))
-        share = totals[0].clamp(min=1)
-        loss = 2 * bce / share + 0.5 * dice / share + 0.5 * score / totals[1].clamp(min=1)
-        iou = torch.cat(overlaps).mean() if overlaps else totals.new_zeros(())
-        terms = {"bce": bce / share, "dice": dice / share, "objectness": score / totals[1].clamp(min=1), "iou": iou}
-        return {"loss": loss, **{name: value.detach() for name, value in terms.items()}}
+        logits_SK, objectness_SK = self._logits(features, items)
+        target = torch.cat([item["masks"] for item in items]).float()
+        seen = torch.cat([_visible(item) for item in items])
+        taught = seen & torch.cat([_decidable(item) for item in items])
+        score = functional.binary_cross_entropy_with_logits(objectness_SK, seen.float(), reduction="sum") / totals[1].clamp(min=1)
+        at_source = to_source(logits_SK[taught], (target.shape[-2], target.shape[-1]))
+        bce, dice = (term / totals[0].clamp(min=1) for term in mask_loss(at_source, target[taught]))
+        terms = {"bce": bce, "dice": dice, "objectness": score, "gate": ((objectness_SK > 0) == seen).float().mean()}
+        with torch.no_grad():
+            overlap = logits_SK.new_full(taught.shape, float("nan"))
+            overlap[taught] = _iou(at_source > 0, target[taught] > 0)
+            tracked = int(items[0]["track"])
+            terms |= {"iou_tracked": overlap[:, :tracked].nanmean(), "iou_single": overlap[:, tracked:].nanmean()}
+        shown = {name: value.detach() for name, value in terms.items() if not value.isnan()}
+        return {"loss": 2 * bce + 0.5 * dice + 0.5 * score, **shown}
 
-    def _logits(self, features: Any, item: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Mask logits float[S, K, h, w] before the gate and objectness float[S, K]."""
-        pixel, prompts, tracked = self.model.pixel, item["prompts"], int(item["track"])
+    def _logits(self, features: Any, items: list[dict[str, Tensor]]) -> tuple[Tensor, Tensor]:
+        """Mask logits float[S, K, h, w] before the gate and objectness float[S, K] of all objects of all items in one batch."""
+        pixel, tracked = self.model.pixel, int(items[0]["track"])
+        prompts = torch.cat([item["prompts"] for item in items])
+        count = len(items[0]["frames"])
+        video_S = torch.arange(len(items)).repeat_interleave(torch.tensor([len(item["prompts"]) for item in items]))
         masks, scores = [], []
         if tracked:
             tracker = Tracker(pixel, prompts, tracked)
             for k in range(tracked):
-                out = tracker.step(features[k : k + 1], k)
+                scores.append(tracker.step(features[video_S * count + k], k).objectness)
                 masks.append(tracker.ungated)
-                scores.append(out.objectness)
-        single = len(features) - tracked
-        if single:
-            pairs = torch.arange(tracked, len(features)).repeat(len(prompts))
+        if single := count - tracked:
+            pairs = (video_S[:, None] * count + torch.arange(tracked, count)).flatten()
             out = pixel.masks(features, prompts.repeat_interleave(single, dim=0), pairs)
             masks += list(out.masks.unflatten(0, (len(prompts), single)).unbind(1))
             scores += list(out.objectness.unflatten(0, (len(prompts), single)).unbind(1))

@@ -34,7 +34,8 @@ class Tracker:
         self.memory: dict[str, dict[int, dict[str, Any]]] = {"cond_frame_outputs": {}, "non_cond_frame_outputs": {}}
 
     def step(self, features: Features, index: int) -> MaskLogits:
-        """Masks of all objects on the frame ``index``; ``features`` hold that frame alone. Call once a frame, in order.
+        """Masks of all objects on the frame ``index``; ``features`` hold that frame alone, shared by all objects, or one row for
+        each object (objects of several videos, in training). Call once a frame, in order.
 
         Logits are gated: ABSENT everywhere where the objectness is not positive.
         """
@@ -50,6 +51,8 @@ class Tracker:
 
     def _expand(self, features: Features) -> tuple[list[Tensor], list[tuple[int, int]]]:
         objects = len(self.prompts_SC)
+        if len(features) not in (1, objects):
+            raise MaskError(f"features of {len(features)} frames for {objects} objects", "one frame, or one for each object", "step frame by frame")
         feats = [level.flatten(2).permute(2, 0, 1).expand(-1, objects, -1) for level in features.levels]
         return feats, [(level.shape[-2], level.shape[-1]) for level in features.levels]
 
