@@ -23,7 +23,7 @@ SPLITS = {"train": range(0, 10_000_000), "valid": range(10_000_000, 10_100_000),
 IMAGE_SHARE = 0.1
 MULTI_TURN_SHARE = 0.25
 _LEVEL_WEIGHTS = (0.4, 0.4, 0.2)
-_ATTEMPTS = 400
+_ATTEMPTS, _PATIENCE = 600, 40
 _SCENE, _GROUND, _DIALOGUE = 1, 2, 3  # independent random streams of one seed
 
 
@@ -89,7 +89,9 @@ def make_scene(
     rng = np.random.default_rng((seed, _SCENE))
     chosen = level or str(rng.choice(LEVELS, p=_LEVEL_WEIGHTS))
     count = 1 if image else frames
-    for _ in range(_ATTEMPTS):
+    for attempt in range(1, _ATTEMPTS + 1):
+        if attempt % _PATIENCE == 0:  # many wanted kinds in an orderly world: let objects overlap a little more
+            setting = replace(setting, overlap=min(0.5, setting.overlap + 0.2))
         drafts, twins = draft_objects(rng, setting, chosen, image=image, wants=wanted)
         routes = route_objects(rng, drafts, setting, count, size, twins)
         if routes is None:
