@@ -5,22 +5,28 @@ Nothing here is a mock: they are the real classes at sizes that a test can affor
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file
 from torch.nn import functional
 
 from vglamm.config import ModelConfig
+from vglamm.convert import rules, translate
 from vglamm.language.config import LanguageConfig
 from vglamm.language.dialogue import Scribe
 from vglamm.model import VideoGLaMM
+from vglamm.pixel.decoder import Pixel
 from vglamm.presets import preset
 from vglamm.vision.config import SpatialConfig, TemporalConfig, VisionConfig
 
+ASSETS = Path(__file__).parent / "assets"
 CONTROL = ("<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
 WORDS = ("<p>", "</p>", " a cat", " a dog", " sees", " frames:", "You are a helpful AI assistant.")
 PAD, BOS = "<pad>", "<bos>"
@@ -136,6 +142,21 @@ def talker() -> VideoGLaMM:
         optimizer.step()
     language.eval().requires_grad_(False)
     return made
+
+
+@cache
+def golden_pixel() -> tuple[Pixel, NDArray[np.float32]]:
+    """The pixel part of the published random weights, which follow prompts and pictures more than fresh ones do, and six of its
+    prompts float32[6, 64]; the first is absent on frame 0. Shared by all tests: do not change it."""
+    from tests.parity.golden_config import model_config
+
+    weights = load_file(ASSETS / "golden" / "weights.safetensors")
+    configured = model_config(json.loads((ASSETS / "golden_long" / "config.json").read_text()), weights)
+    part = Pixel(configured.pixel)
+    names = translate(weights, rules(configured))
+    part.load_state_dict({ours[6:]: weights[theirs] for theirs, ours in names.items() if ours and ours.startswith("pixel.")})
+    expected = load_file(ASSETS / "golden_long" / "expected.safetensors")
+    return part.eval().requires_grad_(False), expected["generate.seg_embeds"].numpy()
 
 
 def video(frames: int = 12, height: int = 48, width: int = 64, *, seed: int = 0) -> NDArray[np.uint8]:

@@ -24,6 +24,7 @@ def build_sam(config: PixelConfig) -> Any:
 
     Read with OmegaConf and instantiated without Hydra's global state, which ``import sam2`` takes for itself.
     """
+    from hydra.errors import InstantiationException
     from hydra.utils import instantiate
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -44,7 +45,7 @@ def build_sam(config: PixelConfig) -> Any:
         for name, value in overrides.items():
             OmegaConf.update(tree, f"model.{name}", value, force_add=True)
         return instantiate(tree.model, _recursive_=True)
-    except (OmegaConfBaseException, TypeError) as error:
+    except (OmegaConfBaseException, InstantiationException) as error:
         raise ConfigError(f"pixel overrides that SAM 2 refuses ({error})", "names below `model` of its config", "fix pixel.overrides") from error
 
 
