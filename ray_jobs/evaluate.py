@@ -1,0 +1,131 @@
+"""Evaluation: the walk's answers, then metrics. Today the generated world; there is no second inference path.
+
+Every question is asked as a user would, turn after turn about one clip, and scored in two mask modes: from frame 0 ("video", as
+published) and from anchors. Controls ask the same questions of a model that sees another clip, or no temporal tokens.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from vglamm.answer import Answer
+from vglamm.data.sample import Sample, Turn
+from vglamm.data.world import make_sample
+from vglamm.errors import ConfigError, VglammError
+from vglamm.language.phrases import parse_reply
+from vglamm.metrics.world import WorldResult, WorldScore, score_world
+from vglamm.metrics.world_report import summarise
+from vglamm.records import VisualTokens
+from vglamm.walk import Session, Walk
+
+logger = logging.getLogger(__name__)
+MODES = ("video", "anchor")
+
+
+@dataclass(frozen=True)
+class WorldTask:
+    """seeds ``seed .. seed + count - 1`` of the generated world. controls: also the blind control and, for questions about motion,
+    the one without temporal tokens."""
+
+    seed: int
+    count: int
+    level: str | None = None
+    difficulty: str = "normal"
+    controls: bool = True
+
+    def __post_init__(self) -> None:
+        if self.count < 1 or self.seed < 0:
+            raise ConfigError(f"seed {self.seed}, count {self.count}", "seed >= 0 and count >= 1", "fix the options")
+
+    def samples(self) -> Iterator[Sample]:
+        for seed in range(self.seed, self.seed + self.count):
+            yield make_sample(seed, level=self.level, difficulty=self.difficulty)
+
+
+def evaluate_world(walk: Walk, task: WorldTask, on_clip: Callable[[int, int], None] | None = None) -> dict[str, Any]:
+    """A summary (see ``vglamm.metrics.world_report``) for each mask mode, and of the controls. on_clip: told (done, of)."""
+    scores: dict[str, list[WorldScore]] = {mode: [] for mode in MODES}
+    blind: list[WorldScore] = []
+    still: list[WorldScore] = []
+    stranger: dict[bool, VisualTokens] = {}
+    for done, sample in enumerate(task.samples(), start=1):
+        session = _watch(walk, sample)
+        own = session.tokens
+        for mode in MODES:
+            scores[mode] += _ask(session, sample, own, mode)
+        if task.controls:
+            shown = stranger.get(sample.is_image)
+            if shown is not None:
+                blind += _ask(session, sample, shown, "video")
+            stranger[sample.is_image] = own
+            if any(turn.kind == "motion" for turn in sample.turns):
+                still += [score for score in _ask(session, sample, _without_time(walk, own), "video") if score.kind == "motion"]
+        if on_clip:
+            on_clip(done, task.count)
+    report: dict[str, Any] = {"task": asdict(task), "model": walk.name}
+    report |= {mode: summarise(scores[mode], blind=blind or None if mode == "video" else None) for mode in MODES}
+    if still:
+        report["motion_without_temporal_tokens"] = summarise(still)
+    return report
+
+
+def _watch(walk: Walk, sample: Sample) -> Session:
+    frames = sample.frames[0] if sample.is_image else sample.frames
+    return walk.watch(frames, every_frame=True, source_fps=sample.fps)
+
+
+def _without_time(walk: Walk, tokens: VisualTokens) -> VisualTokens:
+    vision = walk.config.vision
+    blank = tokens.tokens.copy()
+    blank[vision.frames * vision.spatial_pool**2 :] = 0
+    return replace(tokens, tokens=blank)
+
+
+def _ask(session: Session, sample: Sample, tokens: VisualTokens, mode: str) -> list[WorldScore]:
+    """All turns of the sample in order, in a fresh history."""
+    session.tokens, session.history = tokens, []
+    scores, first = [], 0
+    for turn in sample.turns:
+        truth = sample.masks[first : first + len(turn.targets)]
+        first += len(turn.targets)
+        try:
+            answer: Answer | None = session.ask(turn.question, mode=mode)
+        except VglammError as error:  # a question without an answer scores 0 and is counted, it does not end the evaluation
+            logger.warning("%s: %r failed: %s", sample.id, turn.question, error)
+            answer = None
+        scores.append(score_world(_result(sample, turn, truth, answer)))
+    return scores
+
+
+def _result(sample: Sample, turn: Turn, truth: Any, answer: Answer | None) -> WorldResult:
+    scene = sample.meta
+    assert scene is not None, "samples of the generated world carry their scene"
+    said = np.zeros((0, *sample.masks.shape[1:]), np.bool_)
+    if answer is not None and answer.tracks:
+        said = np.stack([answer.masks(track) for track in range(len(answer.tracks))])
+    expected = parse_reply(turn.answer)
+    ids = [target if isinstance(target, int) else target[0] for target in turn.targets]
+    twin = next((o for o in scene.twins or () if ids and o != ids[0] and ids[0] in (scene.twins or ())), None)
+    return WorldResult(
+        kind=turn.kind,
+        level=sample.level,
+        truth_masks=truth,
+        predicted_masks=said,
+        truth_text=turn.answer,
+        predicted_text=answer.raw if answer else "",
+        truth_phrases=tuple(phrase.text or "" for phrase in expected.phrases),
+        predicted_phrases=tuple(phrase.text for phrase in answer.phrases) if answer else (),
+        visible_at_start=tuple(bool(scene.objects[i - 1].visible[0]) for i in ids),
+        foreground=scene.foreground,
+        other_masks=np.stack([scene.mask(item.id) for item in scene.objects]),
+        absent=turn.kind == "absent",
+        twin_mask=scene.mask(twin) if twin is not None and turn.kind == "motion" else None,
+        scene=sample.id,
+        failed=answer is None,
+    )
+
