@@ -54,7 +54,7 @@ def learning_rate(settings: Optimiser, steps: int, number: int) -> float:
 
 
 def groups(objective: nn.Module, settings: Optimiser) -> list[dict[str, Any]]:
-    """Parameter groups of AdamW for what is trained: by learning rate, and tensors of one dimension apart, which are not decayed."""
+    """Parameter groups of AdamW for what is trained: by learning rate; tensors of one dimension, which are not decayed, apart."""
     expressions = [(pattern_of(group.pattern), group) for group in settings.groups]
     unused = {group.pattern for group in settings.groups}
     found: dict[tuple[float, float], list[nn.Parameter]] = {}

@@ -128,4 +128,3 @@ def _result(sample: Sample, turn: Turn, truth: Any, answer: Answer | None) -> Wo
         scene=sample.id,
         failed=answer is None,
     )
-

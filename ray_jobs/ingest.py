@@ -8,12 +8,14 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
@@ -26,6 +28,7 @@ Item = dict[str, Any]
 Preparer = Callable[[int], Item]
 Feed = Generator[tuple[list[int], list[Item]], None, None]
 """Micro-batches of one rank: sample ids and their items."""
+SEGMENT = 4096
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,37 @@ def produced(preparer: Preparer, plan: Iterator[list[int]], *, producers: int, p
         pool.shutdown(wait=False, cancel_futures=True)
 
 
+def streamed(preparer: Preparer, plan: Iterator[list[int]], *, prefetch: int) -> Feed:
+    """Prepare in Ray Data tasks, a micro-batch each; they come back in the plan's order.
+
+    Each rank streams its own plan: what it sees depends neither on the speed of others nor on how a stream is split, and a resumed
+    run begins at its next sample. A long plan is cut into executions of ``SEGMENT`` micro-batches.
+    """
+    import ray.data
+
+    blob = pickle.dumps(preparer)
+    context = ray.data.DataContext.get_current()
+    context.execution_options.preserve_order = True
+    context.enable_progress_bars = False
+    while planned := list(islice(plan, SEGMENT)):
+        dataset = ray.data.range(len(planned), override_num_blocks=len(planned)).map(_row, fn_args=(blob, planned))
+        for table in dataset.iterator().iter_batches(batch_size=1, batch_format="pyarrow", prefetch_batches=prefetch):
+            row = table.to_pylist()[0]
+            yield planned[row["id"]], pickle.loads(row["items"])  # made by this run's own task
+
+
+def _row(row: dict[str, Any], blob: bytes, planned: list[list[int]]) -> dict[str, Any]:
+    """Items travel pickled: their arrays have many shapes, and a block of bytes is copied once."""
+    prepare = _unpickled(blob)
+    return {"id": row["id"], "items": pickle.dumps([prepare(i) for i in planned[row["id"]]], protocol=5)}
+
+
+@lru_cache(maxsize=2)
+def _unpickled(blob: bytes) -> Preparer:
+    preparer: Preparer = pickle.loads(blob)
+    return preparer
+
+
 _preparer: Preparer
 
 
@@ -104,6 +138,8 @@ def _start(blob: bytes) -> None:
     _preparer = pickle.loads(blob)  # made by the parent a moment ago
     parent = multiprocessing.parent_process()
     assert parent is not None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # a Ctrl-C reaches the whole group; the parent still needs samples to end its step
     threading.Thread(target=lambda: (parent.join(), os._exit(0)), daemon=True).start()  # a killed parent leaves no orphan
 
 

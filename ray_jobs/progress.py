@@ -55,7 +55,8 @@ def sentence(means: dict[str, float]) -> str:
     apart = {"norm", "lr", "wait", "seconds", "samples_per_second"}
     losses = {"loss": means["loss"], **{name: value for name, value in means.items() if name not in apart}}
     waiting = means["wait"] / max(means["seconds"], 1e-9)
-    return f"{numbers(losses)} norm {means['norm']:.3g} lr {means['lr']:.2e} {means['samples_per_second']:.1f} samples/s, {waiting:.0%} waiting"
+    speed = f"{means['samples_per_second']:.1f} samples/s, {waiting:.0%} waiting"
+    return f"{numbers(losses)} norm {means['norm']:.3g} lr {means['lr']:.2e} {speed}"
 
 
 def numbers(values: dict[str, float]) -> str:

@@ -1,4 +1,7 @@
-"""What a training run is: a YAML file (or a named recipe of ``recipe_files``) and dotted overrides, as one frozen record. Torch-free."""
+"""What a training run is: a YAML file (or a named recipe of ``recipe_files``) and dotted overrides, as one frozen record.
+
+Torch-free.
+"""
 
 from __future__ import annotations
 
@@ -65,8 +68,8 @@ class Batch:
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """every: steps. minutes: also after that long. keep: how many to keep. 0 turns ``every`` or ``minutes`` off; the end of a run is
-    always kept."""
+    """every: steps. minutes: also after that long. keep: how many to keep. 0 turns ``every`` or ``minutes`` off; the end of a run
+    is always kept."""
 
     every: int = 500
     minutes: float = 5.0
@@ -96,12 +99,13 @@ class Log:
 class Recipe:
     """A training run; equal names are the same run, which is taken up where it stopped.
 
-    objective: a name of ``vglamm.objectives`` or ``module:Class``; settings: its keyword arguments. preset: a preset, or a checkpoint
-    whose config is taken. lora: low-rank adapters to add. tokenizer: "world" or a checkpoint. init: where weights start, by part
+    objective: a name of ``vglamm.objectives`` or ``module:Class``; settings: its keyword arguments. preset: a preset, or a
+    checkpoint whose config is taken. lora: low-rank adapters to add. tokenizer: "world" or a checkpoint. init: where weights start, by part
     ("vision", "language", "pixel", "heads", or "all" for the three parts): a checkpoint or the name of another run; a part that is
     not named starts from random weights of ``seed``. train: patterns of :mod:`vglamm.freeze`.
-    precision: "fp32"; "autocast" (float32 weights, bfloat16 where it is safe); "bf16" (DeepSpeed: bfloat16 weights, float32 master).
-    zero: stage 0 to 3. threads: of torch in each worker. max_failures: restarts of the run after a worker died, -1 for no limit.
+    precision: "fp32"; "autocast" (float32 weights, bfloat16 where it is safe); "bf16" (DeepSpeed: bfloat16 weights, float32
+    master weights).
+    zero: stage 0 to 3. cpus: that Ray reserves for each worker. threads: of torch in each worker. max_failures: restarts of the run after a worker died, -1 for no limit.
     """
 
     name: str
@@ -123,6 +127,7 @@ class Recipe:
     zero: int = 0
     workers: int = 1
     gpu: bool = False
+    cpus: float = 1.0
     threads: int = 1
     seed: int = 0
     max_failures: int = 3

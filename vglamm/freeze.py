@@ -25,8 +25,8 @@ PATTERNS = {
     "memory": r"pixel\.sam\.(memory_attention|memory_encoder|obj_ptr|mask_downsample|maskmem|no_mem|no_obj).*",
     "heads": r"heads\..*",
 }
-"""Names for regular expressions over the whole name of a parameter (``vision...``, ``language...``, ``pixel...``, and ``heads...`` for
-what an objective adds). ``lora, embeddings, head, projector, mask_decoder, adapters`` together are the published choice
+"""Names for regular expressions over the whole name of a parameter (``vision...``, ``language...``, ``pixel...``, and ``heads...``
+for what an objective adds). ``lora, embeddings, head, projector, mask_decoder, adapters`` together are the published choice
 (arXiv 2411.04923, section 4)."""
 
 

@@ -1,4 +1,4 @@
-"""A small honest objective: the model's projector learns to turn a number's pattern into a prompt. It exercises all that the loop does."""
+"""A small honest objective: projector and head learn a function of generated numbers. It uses all that the loop offers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vglamm.model import VideoGLaMM
 
 @dataclass(frozen=True)
 class Draw:
-    """Sample id -> a vector and a scalar target that depends on it; rows carry unequal weights, as dialogues have unequal tokens."""
+    """Sample id -> a vector and a number that depends on it. Rows carry unequal weights, as dialogues have unequal tokens."""
 
     width: int
     scale: float

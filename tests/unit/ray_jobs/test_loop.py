@@ -1,0 +1,168 @@
+"""The local run, end to end on a small real model."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from ray_jobs import store
+from ray_jobs.loop import joined, means
+from ray_jobs.recipes import Recipe
+from ray_jobs.record import read
+from ray_jobs.train import run_local
+from tests.unit.ray_jobs.lines import Lines
+from vglamm import checkpoint
+from vglamm.errors import CheckpointError, ConfigError
+from vglamm.tensors import TensorFile
+
+Make = Callable[..., Recipe]
+
+
+def losses(recipe: Recipe) -> list[float]:
+    return [line["loss"] for line in read(recipe.folder, "steps")]
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    files = [TensorFile(folder / f"{name}.safetensors") for name in (*store.PARTS, "heads")]
+    return {f"{file.path.stem}.{name}": file.get(name).clone() for file in files for name in file.shapes}
+
+
+def test_a_run_learns_and_leaves_what_it_should(lines_recipe: Make) -> None:
+    recipe = lines_recipe("steps=12", "validation={every: 6, count: 6, pictures: 2}", "checkpoints.every=5", "data.producers=1")
+    last = run_local(recipe)
+    lines = read(recipe.folder, "steps")
+    assert [line["step"] for line in lines] == list(range(12))
+    assert {"loss", "mse", "sign", "norm", "lr", "wait", "seconds"} <= set(lines[0])
+    assert lines[0]["lr"] == pytest.approx(1e-3)
+    assert [line["ids"] for line in read(recipe.folder, "samples")] == [list(range(4 * s, 4 * s + 4)) for s in range(12)]
+    checked = read(recipe.folder, "validation")
+    assert [line["step"] for line in checked] == [0, 6, 12]
+    assert checked[2]["mse"] < checked[0]["mse"]
+    assert len(list((recipe.folder / "pictures").iterdir())) == 6
+    assert sorted(path.name for path in recipe.folder.glob("*step-*")) == ["step-0000010", "step-0000012"]
+    assert last.name == "step-0000012"
+    assert checkpoint.load(last).config.name == "fake"
+
+
+def test_only_what_the_recipe_names_moves(lines_recipe: Make) -> None:
+    recipe = lines_recipe("steps=2", "checkpoints.every=1", "checkpoints.keep=2")
+    run_local(recipe)
+    before, after = (weights(recipe.folder / store.folder_name(step)) for step in (1, 2))
+    moved = {name for name in after if not torch.equal(before[name], after[name])}
+    assert moved == {
+        *(f"language.projector.fc{i}.{kind}" for i in (1, 2) for kind in ("weight", "bias")),
+        "heads.heads.read.weight",
+        "heads.heads.read.bias",
+    }
+
+
+def test_a_cut_run_goes_on_as_if_never_cut(lines_recipe: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Samples, losses (with random noise in the objective) and weights are bit-equal to those of a run in one piece."""
+    whole = lines_recipe("name=whole", "settings.noise=0.5", "data.count=10")
+    cut = lines_recipe("name=cut", "settings.noise=0.5", "data.count=10", "checkpoints.every=3")
+    run_local(whole)
+    count, calls = Lines.count, iter(range(100))
+
+    def dying(self: Lines, batch: Any) -> torch.Tensor:
+        if next(calls) == 5:
+            raise MemoryError("killed in step 5")
+        return count(self, batch)
+
+    monkeypatch.setattr(Lines, "count", dying)
+    with pytest.raises(MemoryError):
+        run_local(cut)
+    monkeypatch.undo()
+    assert store.latest(cut.folder) == cut.folder / "step-0000003"
+    run_local(cut)
+    assert read(cut.folder, "samples") == read(whole.folder, "samples")
+    assert losses(cut) == losses(whole)
+    a, b = (weights(recipe.folder / "step-0000008") for recipe in (cut, whole))
+    assert all(torch.equal(a[name], b[name]) for name in b)
+
+
+def test_a_finished_run_is_not_trained_again(lines_recipe: Make) -> None:
+    recipe = lines_recipe("steps=3")
+    assert run_local(recipe) == run_local(recipe)
+    assert (recipe.folder / "steps.jsonl").read_text().count("\n") == 3
+
+
+def test_more_steps_continue_a_finished_run(lines_recipe: Make) -> None:
+    run_local(lines_recipe("steps=3"))
+    longer = lines_recipe("steps=5", "batch.per_worker=2")
+    run_local(longer)
+    assert [line["ids"] for line in read(longer.folder, "samples")][2:] == [[8, 9, 10, 11], [12, 13], [14, 15]]
+
+
+def test_micro_batches_of_any_size_give_the_same_losses(lines_recipe: Make) -> None:
+    cuts = [(4, 1), (2, 2), (1, 4)]
+    found = []
+    for size, times in cuts:
+        recipe = lines_recipe(f"name=cut{size}", f"batch={{per_worker: {size}, accumulation: {times}}}")
+        run_local(recipe)
+        found.append(losses(recipe))
+    assert found[1] == pytest.approx(found[0], abs=1e-5)
+    assert found[2] == pytest.approx(found[0], abs=1e-5)
+    assert found[0][0] != pytest.approx(found[0][-1], abs=1e-3)
+
+
+def test_a_signal_ends_a_run_with_a_checkpoint(lines_recipe: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe, count, calls = lines_recipe("steps=1000"), Lines.count, iter(range(1000))
+
+    def terminated(self: Lines, batch: Any) -> torch.Tensor:
+        if next(calls) == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return count(self, batch)
+
+    monkeypatch.setattr(Lines, "count", terminated)
+    before = signal.getsignal(signal.SIGTERM)
+    assert run_local(recipe).name in ("step-0000005", "step-0000006")
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_loss_that_is_no_number_ends_the_run(lines_recipe: Make) -> None:
+    with pytest.raises(ConfigError, match="finite"):
+        run_local(lines_recipe("settings.scale=1e30", "steps=2"))
+
+
+def test_a_run_starts_from_parts_of_others(lines_recipe: Make) -> None:
+    first = lines_recipe("name=first", "steps=2")
+    run_local(first)
+    second = lines_recipe("name=second", "steps=1", "seed=7", "optimiser.lr=0", "init={language: first, heads: first}")
+    a, b = weights(store.latest(first.folder) or Path()), weights(run_local(second))
+    same = {name.split(".")[0] for name in a if torch.equal(a[name], b[name]) and a[name].dim() > 1 and a[name].std() > 0}
+    assert {"language", "heads"} <= same
+    assert not torch.equal(a["vision.spatial_adapter.fc1.weight"], b["vision.spatial_adapter.fc1.weight"])
+    assert all(torch.equal(a[name], b[name]) for name in a if name.startswith(("language.", "heads.")))
+
+
+def test_low_rank_adapters_start_on_plain_weights(lines_recipe: Make) -> None:
+    run_local(lines_recipe("name=plain", "steps=1"))
+    lora = ("lora={rank: 2, targets: [qkv_proj]}", "train=[lora, projector, heads]")
+    recipe = lines_recipe("name=low", "steps=2", "init.all=plain", *lora)
+    last = run_local(recipe)
+    assert checkpoint.load(last).config.language.lora is not None
+    a, b = weights(store.latest(recipe.folder.parent / "plain") or Path()), weights(last)
+    name = "language.lm.model.layers.0.self_attn.qkv_proj"
+    assert torch.equal(a[f"{name}.weight"], b[f"{name}.base_layer.weight"])
+
+
+def test_a_run_of_another_engine_is_refused(lines_recipe: Make) -> None:
+    recipe = lines_recipe("steps=1")
+    last = run_local(recipe)
+    text = (last / "state.json").read_text().replace("plain", "deepspeed")
+    (last / "state.json").write_text(text)
+    store.seal(last)
+    with pytest.raises(CheckpointError, match="resume it as it was started"):
+        run_local(lines_recipe("steps=2"))
+
+
+def test_shares_add_up_and_rates_are_averaged() -> None:
+    parts = [{"loss": 1.0, "ce": 0.5, "right": 1.0}, {"loss": 2.0, "ce": 1.0}, {"loss": 3.0, "ce": 1.5, "right": 0.5}]
+    assert joined(parts, ("ce",)) == {"loss": 6.0, "ce": 3.0, "right": 0.75}
+    assert means([(3, {"a": 1.0}), (1, {"a": 0.0, "b": 2.0}), (1, {"b": float("nan")})]) == {"a": 0.75, "b": 2.0}
