@@ -100,12 +100,12 @@ class Recipe:
     """A training run; equal names are the same run, which is taken up where it stopped.
 
     objective: a name of ``vglamm.objectives`` or ``module:Class``; settings: its keyword arguments. preset: a preset, or a
-    checkpoint whose config is taken. lora: low-rank adapters to add. tokenizer: "world" or a checkpoint. init: where weights start, by part
-    ("vision", "language", "pixel", "heads", or "all" for the three parts): a checkpoint or the name of another run; a part that is
-    not named starts from random weights of ``seed``. train: patterns of :mod:`vglamm.freeze`.
-    precision: "fp32"; "autocast" (float32 weights, bfloat16 where it is safe); "bf16" (DeepSpeed: bfloat16 weights, float32
-    master weights).
-    zero: stage 0 to 3. cpus: that Ray reserves for each worker. threads: of torch in each worker. max_failures: restarts of the run after a worker died, -1 for no limit.
+    checkpoint whose config is taken. lora: low-rank adapters to add. tokenizer: "world" or a checkpoint. init: where weights start,
+    by part ("vision", "language", "pixel", "heads", or "all" for the three parts): a checkpoint or the name of another run; a part
+    that is not named starts from random weights of ``seed``. train: patterns of :mod:`vglamm.freeze`. precision: "fp32"; "autocast"
+    (float32 weights, bfloat16 where it is safe); "bf16" (DeepSpeed: bfloat16 weights, float32 master weights). zero: stage 0 to 3.
+    cpus: that Ray reserves for each worker. threads: of torch in each worker. max_failures: restarts of the run after a worker
+    died, -1 for no limit. storage: the folder of all runs (on Ray one that all nodes share).
     """
 
     name: str

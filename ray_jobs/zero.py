@@ -1,4 +1,4 @@
-"""The engine of many ranks: DeepSpeed ZeRO (Rajbhandari et al., arXiv 1910.02054), stage 0 to 3. Imported on training workers only."""
+"""The engine of many ranks: DeepSpeed ZeRO (Rajbhandari et al., arXiv 1910.02054), stage 0 to 3. Imported on workers only."""
 
 from __future__ import annotations
 
