@@ -45,7 +45,7 @@ def write(
     """Steps of the answers to prompts float[L_b, D] (ids embedded, visual tokens fused), until all have ended or ``limit``.
 
     A row ends with the first of ``language.config.stop_tokens``, which is part of the steps. temperature 0 is greedy; above 0,
-    tokens are drawn with a generator seeded by ``seed`` alone.
+    each row draws with a generator of its own, seeded by ``seed`` alone, so that it draws the same in any batch.
     """
     if temperature < 0:
         raise DialogueError(f"temperature {temperature}", "0 (greedy) or more", "pass a temperature >= 0")
@@ -53,12 +53,12 @@ def write(
     hidden_BLD, cache = language.prefill(inputs_BLD, mask_BL)
     assert cache is not None
     stops = torch.tensor(language.config.stop_tokens, device=inputs_BLD.device)
-    generator = torch.Generator(device="cpu").manual_seed(seed)
+    generators = [torch.Generator(device="cpu").manual_seed(seed) for _ in rows]
     alive = torch.ones(len(rows), dtype=torch.bool, device=inputs_BLD.device)
     hidden_BD = hidden_BLD[:, -1]
     for step in range(limit):
         logits_BV = language.logits(hidden_BD)
-        ids_B = _choose(logits_BV, temperature, generator)
+        ids_B = _choose(logits_BV, temperature, generators)
         yield Written(torch.where(alive, ids_B, -1), hidden_BD, logits_BV)
         alive = alive & ~torch.isin(ids_B, stops)
         if not alive.any() or step + 1 == limit:
@@ -67,8 +67,9 @@ def write(
         hidden_BD = language.extend(ids_B[:, None], mask_BL, cache)[:, -1]
 
 
-def _choose(logits_BV: Tensor, temperature: float, generator: torch.Generator) -> Tensor:
+def _choose(logits_BV: Tensor, temperature: float, generators: list[torch.Generator]) -> Tensor:
     if temperature == 0:
         return logits_BV.argmax(-1)
     chances = torch.softmax(logits_BV.float() / temperature, dim=-1).cpu()
-    return torch.multinomial(chances, 1, generator=generator)[:, 0].to(logits_BV.device)
+    drawn = [torch.multinomial(row_V, 1, generator=generator) for row_V, generator in zip(chances, generators, strict=True)]
+    return torch.cat(drawn).to(logits_BV.device)
