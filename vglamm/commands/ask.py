@@ -57,11 +57,14 @@ def ask(
     piped = json is not None and str(json) == "-"
     screen = err() if piped else out()
     import vglamm
+    from vglamm.media.read import open_video
 
+    with err().status(f"opening {video}"):
+        source = open_video(video)  # before the model: a wrong path is told at once
     with err().status(f"loading {model}"):
         walk = vglamm.load(model, device=device, dtype=dtype, quantise=quantise)
-    with err().status(f"reading {video}"):
-        session = walk.watch(video, fps=fps, every_frame=every_frame, start=start, end=end, mode=mode.value)
+    with err().status(f"looking at {video}"):
+        session = walk.watch(source, fps=fps, every_frame=every_frame, start=start, end=end, mode=mode.value)
     answers: list[Answer] = []
     for number, question in enumerate(questions, 1):
         answers.append(_turn(screen, session, question, temperature=temperature, seed=seed, max_new_tokens=max_new_tokens))
