@@ -107,6 +107,7 @@ def config(language: LanguageConfig | None = None) -> ModelConfig:
     )
 
 
+@torch.inference_mode(False)
 def model(configured: ModelConfig | None = None, *, seed: int = 0) -> VideoGLaMM:
     """Random weights, in eval mode; the objectness head is biased so that objects are mostly there, and not always."""
     with torch.random.fork_rng(devices=[]):
@@ -120,6 +121,8 @@ def model(configured: ModelConfig | None = None, *, seed: int = 0) -> VideoGLaMM
 
 
 @cache
+@torch.inference_mode(False)  # whoever asks first
+@torch.enable_grad()
 def talker() -> VideoGLaMM:
     """A model that was taught to answer ``ANSWER`` whatever it sees and is asked. Shared by all tests: do not change it."""
     made = model()
@@ -145,6 +148,7 @@ def talker() -> VideoGLaMM:
 
 
 @cache
+@torch.inference_mode(False)
 def golden_pixel() -> tuple[Pixel, NDArray[np.float32]]:
     """The pixel part of the published random weights, which follow prompts and pictures more than fresh ones do, and six of its
     prompts float32[6, 64]; the first is absent on frame 0. Shared by all tests: do not change it."""
