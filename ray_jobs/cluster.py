@@ -18,10 +18,11 @@ from typing import Any
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, UserCallback
 from ray.train.torch import TorchConfig, TorchTrainer
 
-from ray_jobs import record
+from ray_jobs import recipes, record
 from ray_jobs.progress import Display
 from ray_jobs.recipes import Recipe
 from ray_jobs.record import Record
+from ray_jobs.store import latest
 from ray_jobs.tracking import Tracker
 from vglamm.config import from_tree
 from vglamm.errors import CheckpointError, ConfigError
@@ -40,6 +41,7 @@ def run_on_ray(recipe: Recipe) -> Path:
     if not ray.is_initialized():
         ray.init(log_to_driver=False)
     _fits(recipe, ray.cluster_resources())
+    recipes.keep(recipe)
     trainer = TorchTrainer(
         train_worker,
         train_loop_config=recipe.to_tree(),
@@ -58,16 +60,17 @@ def run_on_ray(recipe: Recipe) -> Path:
     follower.start()
     status = "FAILED"
     try:
-        result = trainer.fit()
+        trainer.fit()
         status = "FINISHED"
     finally:
         done.set()
         follower.join()
         if recipe.log.tracking != "off":
             Tracker(recipe).close(status)
-    if result.checkpoint is None:
+    last = latest(recipe.folder)
+    if last is None:
         raise CheckpointError(f"{recipe.name} without a checkpoint", "one at the end of a run", "look at the errors above")
-    return Path(result.checkpoint.path)
+    return last
 
 
 def _resources(recipe: Recipe) -> dict[str, float]:
@@ -120,18 +123,17 @@ def train_worker(tree: dict[str, Any]) -> None:
     import ray.train
     import torch
 
-    from ray_jobs import ingest, train, zero
+    from ray_jobs import ingest, store, train, zero
     from ray_jobs.loop import Loop
 
     torch.set_num_threads(recipe.threads)
     ranks = Reporting(zero.Group())
-    found = ray.train.get_checkpoint()
-    folder = Path(found.path) if found is not None else None
+    found = store.latest(recipe.folder)  # the same on every rank: nothing is written between two reports
     device = ray.train.torch.get_device() if recipe.gpu else torch.device("cpu")
-    tokenizer, objective, state = train.prepared(recipe, folder, kind=zero.ZeroEngine.kind, world=ranks.world)
+    tokenizer, objective, state = train.prepared(recipe, found)
     engine = zero.ZeroEngine(objective.to(device), recipe, device)
-    if folder is not None:
-        engine.load(folder)
+    if found is not None:
+        engine.load(found)
     preparer = objective.preparer()
     plan = ingest.micro_batches(recipe, step=state.step, consumed=state.consumed, rank=ranks.rank)
     feed = ingest.streamed(preparer, plan, prefetch=recipe.data.prefetch)

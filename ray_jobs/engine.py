@@ -9,8 +9,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from ray_jobs.moments import FIRST, SECOND, Moments, write_moments
 from ray_jobs.recipes import Optimiser, Recipe
-from vglamm.errors import CheckpointError, ConfigError
+from vglamm.errors import ConfigError
 from vglamm.freeze import own_name, pattern_of
 
 Terms = dict[str, Tensor]
@@ -19,7 +20,6 @@ Terms = dict[str, Tensor]
 class Engine(Protocol):
     """What the loop needs of whatever computes gradients and changes weights."""
 
-    kind: str
     device: torch.device
 
     def forward(self, batch: Any, totals: Tensor) -> Terms:
@@ -35,7 +35,7 @@ class Engine(Protocol):
         """Whole tensors of the objective by name on rank 0, None elsewhere. All ranks must call it."""
 
     def save(self, folder: Path) -> None:
-        """Write the optimiser's state. All ranks must call it."""
+        """Write the optimiser's state to a folder of rank 0. All ranks must call it."""
 
     def load(self, folder: Path) -> None:
         """Read what ``save`` wrote."""
@@ -82,15 +82,13 @@ def adamw(objective: nn.Module, settings: Optimiser) -> torch.optim.AdamW:
 class PlainEngine:
     """One process, plain torch: for ``--local``, for a debugger, and for the tiny model."""
 
-    kind = "plain"
-
     def __init__(self, objective: nn.Module, recipe: Recipe, device: torch.device) -> None:
         if recipe.precision == "bf16":
             raise ConfigError("precision=bf16 without DeepSpeed", "fp32 or autocast with --local", "add precision=autocast")
         self.objective, self.recipe, self.device = objective, recipe, device
         self.optimiser = adamw(objective, recipe.optimiser)
         self.peaks = [group["lr"] for group in self.optimiser.param_groups]
-        self.trained = [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
+        self.named = {name: parameter for name, parameter in objective.named_parameters() if parameter.requires_grad}
 
     def forward(self, batch: Any, totals: Tensor) -> Terms:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "autocast"):
@@ -102,7 +100,7 @@ class PlainEngine:
 
     def step(self, number: int) -> float:
         settings = self.recipe.optimiser
-        norm = float(nn.utils.clip_grad_norm_(self.trained, settings.clip or math.inf, foreach=True))
+        norm = float(nn.utils.clip_grad_norm_(self.named.values(), settings.clip or math.inf, foreach=True))
         share = learning_rate(settings, self.recipe.steps, number)
         for group, peak in zip(self.optimiser.param_groups, self.peaks, strict=True):
             group["lr"] = peak * share
@@ -114,16 +112,15 @@ class PlainEngine:
         return self.objective.state_dict()
 
     def save(self, folder: Path) -> None:
-        torch.save(self.optimiser.state_dict(), folder / "optimiser.pt")
+        had = {name: self.optimiser.state[p] for name, p in self.named.items() if self.optimiser.state.get(p)}
+        state = {kind: {name: entry[kind] for name, entry in had.items()} for kind in (FIRST, SECOND)}
+        write_moments(folder, state, {name: int(entry["step"]) for name, entry in had.items()}, self.named)
 
     def load(self, folder: Path) -> None:
-        path = folder / "optimiser.pt"
-        if not path.is_file():
-            raise CheckpointError(f"{folder} without optimiser.pt", "a checkpoint of a --local run", "resume it as it was started")
-        state = torch.load(path, map_location=self.device, weights_only=True)
-        shapes = [len(group["params"]) for group in state["param_groups"]]
-        if shapes != (own := [len(group["params"]) for group in self.optimiser.param_groups]):
-            raise CheckpointError(
-                f"optimiser state of groups {shapes}", f"groups {own}", "resume with the same `train` and optimiser groups"
-            )
-        self.optimiser.load_state_dict(state)
+        moments = Moments(folder, self.named)
+        for name, parameter in self.named.items():
+            first, second = moments.get(FIRST, name), moments.get(SECOND, name)
+            if first is not None and second is not None:
+                step = torch.tensor(float(moments.steps[name]), device=self.device)
+                entry = {"step": step, FIRST: first.to(self.device).clone(), SECOND: second.to(self.device).clone()}
+                self.optimiser.state[parameter] = entry

@@ -81,7 +81,7 @@ class Loop:
             timed = 0 < recipe.checkpoints.minutes <= minutes
             save_now, stop_now = self._step(step, timed, self.stop())
             step += 1
-            self.state = State(step, self.state.consumed + recipe.global_batch, self.engine.kind, self.ranks.world)
+            self.state = State(step, self.state.consumed + recipe.global_batch)
             last = step == recipe.steps or stop_now
             save = last or save_now or _due(step, recipe.checkpoints.every)
             validate = bool(recipe.validation.every) and (step == recipe.steps or _due(step, recipe.validation.every))

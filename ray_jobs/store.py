@@ -28,13 +28,10 @@ STEP = re.compile(r"step-(\d+)")
 
 @dataclass(frozen=True)
 class State:
-    """How far a run is. consumed: samples used by all steps so far, over all ranks. engine: who wrote the optimiser's state; world:
-    number of its ranks."""
+    """How far a run is. consumed: samples used by all steps so far, over all ranks."""
 
     step: int = 0
     consumed: int = 0
-    engine: str = "plain"
-    world: int = 1
 
 
 def folder_name(step: int) -> str:

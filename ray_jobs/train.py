@@ -13,7 +13,6 @@ from types import FrameType
 from typing import Any
 
 import torch
-import yaml
 
 from ray_jobs import ingest, recipes, store
 from ray_jobs.engine import Engine, PlainEngine
@@ -23,7 +22,6 @@ from ray_jobs.recipes import Recipe
 from ray_jobs.record import Record
 from ray_jobs.store import State
 from ray_jobs.tracking import Tracker
-from vglamm.errors import CheckpointError
 from vglamm.freeze import train_only
 
 log = logging.getLogger(__name__)
@@ -42,16 +40,15 @@ def train(source: str, overrides: Sequence[str] = (), *, local: bool = False) ->
 def run_local(recipe: Recipe) -> Path:
     """The whole run in this process, without Ray and DeepSpeed. SIGINT and SIGTERM end it with a checkpoint."""
     torch.set_num_threads(recipe.threads)
-    recipe.folder.mkdir(parents=True, exist_ok=True)
+    recipes.keep(recipe)
     store.prune(recipe.folder, recipe.checkpoints.keep)
     found = store.latest(recipe.folder)
     device = torch.device("cuda" if recipe.gpu else "cpu")
-    tokenizer, objective, state = prepared(recipe, found, kind=PlainEngine.kind, world=1)
+    tokenizer, objective, state = prepared(recipe, found)
     objective.to(device)
     engine = PlainEngine(objective, recipe, device)
     if found is not None:
         engine.load(found)
-    (recipe.folder / "recipe.yaml").write_text(yaml.safe_dump(_plain(recipe.to_tree()), sort_keys=False), encoding="utf-8")
     preparer = objective.preparer()
     plan = ingest.micro_batches(recipe, step=state.step, consumed=state.consumed, rank=0)
     if recipe.data.producers:
@@ -87,19 +84,15 @@ class Here(Alone):
         store.prune(self.recipe.folder, self.recipe.checkpoints.keep)
 
 
-def prepared(recipe: Recipe, found: Path | None, *, kind: str, world: int) -> tuple[Any, Any, State]:
+def prepared(recipe: Recipe, found: Path | None) -> tuple[Any, Any, State]:
     """Tokenizer, objective with its starting (or resumed) weights and the trained ones marked, and how far the run is."""
     tokenizer = store.tokenizer_of(recipe)
     objective = store.build(recipe, tokenizer)
-    state = State(engine=kind, world=world)
+    state = State()
     if found is None:
         store.start_weights(objective, recipe)
     else:
         state = store.read_state(found)
-        if state.engine != kind:
-            raise CheckpointError(
-                f"a {state.engine} run in {found}", f"one of {kind}", "resume it as it was started, or take another name"
-            )
         store.resume_weights(objective, found)
         log.info("resuming %s at step %d", recipe.name, state.step)
     trained = train_only(objective, recipe.train)
@@ -159,10 +152,3 @@ def _stop_signals() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _plain(value: Any) -> Any:
-    """Tuples as lists, for YAML."""
-    if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
-    return [_plain(entry) for entry in value] if isinstance(value, list | tuple) else value

@@ -9,13 +9,19 @@ from typing import Any
 import deepspeed
 import torch
 import torch.distributed as dist
+from deepspeed.utils import (
+    safe_get_full_fp32_param,
+    safe_get_full_optimizer_state,
+    safe_set_full_fp32_param,
+    safe_set_full_optimizer_state,
+    safe_set_local_fp32_param,
+    safe_set_local_optimizer_state,
+)
 from torch import Tensor, nn
 
 from ray_jobs.engine import Terms, adamw, learning_rate
+from ray_jobs.moments import FIRST, MASTER, SECOND, Moments, write_moments
 from ray_jobs.recipes import Recipe
-from vglamm.errors import CheckpointError
-
-TAG = "zero"
 
 
 def settings(recipe: Recipe) -> dict[str, Any]:
@@ -41,16 +47,19 @@ class ZeroEngine:
     """``Engine`` over ``deepspeed.initialize``. DeepSpeed averages over ranks and micro-batches; losses here are shares of a global
     sum, so each is multiplied by both numbers."""
 
-    kind = "deepspeed"
-
     def __init__(self, objective: nn.Module, recipe: Recipe, device: torch.device) -> None:
         self.objective, self.recipe, self.device = objective, recipe, device
         optimiser = adamw(objective, recipe.optimiser)
         self.peaks = [group["lr"] for group in optimiser.param_groups]
-        self.trained = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+        self.named = {name: parameter for name, parameter in objective.named_parameters() if parameter.requires_grad}
+        exact = {name: buffer.clone() for name, buffer in objective.named_buffers()}
         self.engine, self.optimiser, _, _ = deepspeed.initialize(
             model=objective, optimizer=optimiser, config=settings(recipe), dist_init_required=False
         )
+        for name, buffer in objective.named_buffers():
+            buffer.data = exact[name]  # bfloat16 is for weights: means and frequencies of position codes stay exact
+        self.plain = not _clips_itself(recipe)
+        self.before = 0  # updates made before this process
         self.share = float(dist.get_world_size() * recipe.batch.accumulation)
         self.waiting = False
 
@@ -66,8 +75,8 @@ class ZeroEngine:
 
     def step(self, number: int) -> float:
         clip, norm = self.recipe.optimiser.clip or math.inf, None
-        if not _clips_itself(self.recipe):
-            norm = nn.utils.clip_grad_norm_(self.trained, clip)
+        if self.plain:
+            norm = nn.utils.clip_grad_norm_(self.named.values(), clip)
         share = learning_rate(self.recipe.optimiser, self.recipe.steps, number)
         for group, peak in zip(self.optimiser.param_groups, self.peaks, strict=True):
             group["lr"] = peak * share
@@ -86,14 +95,64 @@ class ZeroEngine:
         return state if dist.get_rank() == 0 else None
 
     def save(self, folder: Path) -> None:
-        (folder / TAG).mkdir(parents=True, exist_ok=True)
-        self.engine.save_checkpoint(str(folder), tag=TAG, save_latest=False, exclude_frozen_parameters=True)
+        state: dict[str, dict[str, Tensor]] = {}
+        for kind in self.kinds:
+            whole = {name: self._whole(parameter, kind) for name, parameter in self.named.items()}
+            state[kind] = {name: tensor for name, tensor in whole.items() if tensor is not None and dist.get_rank() == 0}
+        if dist.get_rank() == 0:
+            write_moments(folder, state, dict.fromkeys(self.named, int(self.engine.global_steps) + self.before), self.named)
 
     def load(self, folder: Path) -> None:
-        """ZeRO's shards are pickles: only a run's own folder is ever read."""
-        path, _ = self.engine.load_checkpoint(str(folder), tag=TAG, load_module_strict=False, load_lr_scheduler_states=False)
-        if path is None:
-            raise CheckpointError(f"{folder} without ZeRO's shards", "a checkpoint of a run on Ray", "resume it as it was started")
+        moments = Moments(folder, self.named)
+        self.before = max(moments.steps.values(), default=0)
+        self._start_state(self.before)
+        for kind in self.kinds:
+            for name, parameter in self.named.items():
+                found = moments.get(kind, name)
+                if found is not None:
+                    self._set_whole(parameter, kind, found.to(self.device, torch.float32))
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        return (FIRST, SECOND, MASTER) if self.recipe.precision == "bf16" else (FIRST, SECOND)
+
+    def _start_state(self, step: int) -> None:
+        """AdamW makes its state in its first step; here it must be there before, to be filled. ZeRO keeps flat shards of it."""
+        inner = self.optimiser if self.plain else self.optimiser.optimizer
+        owner = self.optimiser
+        flats = (
+            owner.fp32_partitioned_groups_flat
+            if self.recipe.zero == 3
+            else [p for group in inner.param_groups for p in group["params"]]
+        )
+        for flat in flats:
+            fresh = {kind: torch.zeros_like(flat) for kind in (FIRST, SECOND)}
+            inner.state[flat] = {"step": torch.tensor(float(step), device=flat.device), **fresh}
+        if not self.plain and self.recipe.zero < 3:
+            owner._lazy_init_hp_params_optimizer_state()  # DeepSpeed 0.19 links shards to parameters only after a step
+
+    def _whole(self, parameter: nn.Parameter, kind: str) -> Tensor | None:
+        if self.plain:
+            found = self.optimiser.state.get(parameter, {}).get(kind)
+            return None if found is None else found.cpu()
+        whole = safe_get_full_fp32_param(parameter) if kind == MASTER else safe_get_full_optimizer_state(parameter, kind)
+        return None if whole is None else whole.cpu()
+
+    def _set_whole(self, parameter: nn.Parameter, kind: str, value: Tensor) -> None:
+        if self.plain:
+            self.optimiser.state[parameter][kind].copy_(value)
+        elif self.recipe.zero == 3:  # the setter of whole tensors fails on shards that are padded
+            size, rank = parameter.ds_tensor.numel(), dist.get_rank()
+            padded = nn.functional.pad(value.flatten(), (0, size * dist.get_world_size() - value.numel()))
+            mine = padded[rank * size : (rank + 1) * size]
+            if kind == MASTER:
+                safe_set_local_fp32_param(parameter, mine)
+            else:
+                safe_set_local_optimizer_state(parameter, mine, kind)
+        elif kind == MASTER:
+            safe_set_full_fp32_param(parameter, value)
+        else:
+            safe_set_full_optimizer_state(parameter, value, kind)
 
 
 class Group:

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tests.unit.ray_jobs.draw import Draw
 from vglamm.model import VideoGLaMM
-
-
-@dataclass(frozen=True)
-class Draw:
-    """Sample id -> a vector and a number that depends on it. Rows carry unequal weights, as dialogues have unequal tokens."""
-
-    width: int
-    scale: float
-
-    def __call__(self, seed: int) -> dict[str, Any]:
-        noise = np.random.default_rng(seed)
-        x = noise.standard_normal(self.width).astype(np.float32)
-        return {"id": seed, "x": x, "y": np.float32(self.scale * np.tanh(x[:4].sum())), "weight": int(noise.integers(1, 5))}
 
 
 class Lines(nn.Module):
@@ -62,3 +51,17 @@ class Lines(nn.Module):
 
     def pictures(self, items: list[dict[str, Any]]) -> dict[str, np.ndarray]:
         return {str(item["id"]): np.full((8, 8, 3), item["weight"] * 50, np.uint8) for item in items}
+
+
+class Fragile(Lines):
+    """``Lines`` whose worker is killed once, when it meets the sample ``fatal``; ``marker`` is the file that remembers it."""
+
+    def __init__(self, model: VideoGLaMM, tokenizer: Any, *, fatal: int, marker: str, **settings: Any) -> None:
+        super().__init__(model, tokenizer, **settings)
+        self.fatal, self.marker = fatal, Path(marker)
+
+    def collate(self, items: list[dict[str, Any]]) -> dict[str, Tensor]:
+        if any(item["id"] == self.fatal for item in items) and not self.marker.exists():
+            self.marker.touch()
+            os._exit(1)
+        return super().collate(items)

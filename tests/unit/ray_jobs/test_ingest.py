@@ -10,7 +10,7 @@ import pytest
 
 from ray_jobs.ingest import Order, inline, micro_batches, produced
 from ray_jobs.recipes import Batch, Recipe
-from tests.unit.ray_jobs.lines import Draw
+from tests.unit.ray_jobs.draw import Draw
 from vglamm.errors import VideoError
 
 

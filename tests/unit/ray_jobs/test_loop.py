@@ -152,14 +152,10 @@ def test_low_rank_adapters_start_on_plain_weights(lines_recipe: Make) -> None:
     assert torch.equal(a[f"{name}.weight"], b[f"{name}.base_layer.weight"])
 
 
-def test_a_run_of_another_engine_is_refused(lines_recipe: Make) -> None:
-    recipe = lines_recipe("steps=1")
-    last = run_local(recipe)
-    text = (last / "state.json").read_text().replace("plain", "deepspeed")
-    (last / "state.json").write_text(text)
-    store.seal(last)
-    with pytest.raises(CheckpointError, match="resume it as it was started"):
-        run_local(lines_recipe("steps=2"))
+def test_a_run_that_trains_something_else_is_another_run(lines_recipe: Make) -> None:
+    run_local(lines_recipe("steps=1"))
+    with pytest.raises(CheckpointError, match="keep `train`"):
+        run_local(lines_recipe("steps=2", "train=[projector]"))
 
 
 def test_shares_add_up_and_rates_are_averaged() -> None:

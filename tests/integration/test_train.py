@@ -1,0 +1,100 @@
+"""Training on a local Ray gives what training in one process gives: same samples, same losses, through death and change of workers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ray_jobs.recipes import Recipe
+from ray_jobs.record import read
+from ray_jobs.train import run_local
+from tests.unit.ray_jobs.conftest import lines_preset, lines_recipe
+from vglamm import checkpoint
+from vglamm.errors import ConfigError
+
+__all__ = ["lines_preset", "lines_recipe"]  # fixtures
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+
+Make = Callable[..., Recipe]
+SAME = ("optimiser.decay=none", "settings.noise=0", "data.count=40", "cpus=0.5", "max_failures=0", "log.every=2")
+
+
+def run_on_ray(recipe: Recipe) -> Path:
+    from ray_jobs.cluster import run_on_ray
+
+    return run_on_ray(recipe)
+
+
+def batches(recipe: Recipe) -> list[list[int]]:
+    """The sample ids of each step, over all ranks."""
+    found: dict[int, list[int]] = {}
+    for line in read(recipe.folder, "samples"):
+        found.setdefault(line["step"], []).extend(line["ids"])
+    return [sorted(found[step]) for step in sorted(found)]
+
+
+def losses(recipe: Recipe) -> list[float]:
+    return [line["loss"] for line in read(recipe.folder, "steps")]
+
+
+@pytest.fixture
+def whole(lines_recipe: Make) -> Recipe:
+    """Nine steps in one process, in one piece."""
+    recipe = lines_recipe("name=whole", *SAME, "steps=9")
+    run_local(recipe)
+    return recipe
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_one_worker_and_two_sharded_ones_train_alike(lines_recipe: Make, whole: Recipe) -> None:
+    one = lines_recipe("name=one", *SAME, "steps=6", "zero=0", "log.tracking=local")
+    two = lines_recipe("name=two", *SAME, "steps=6", "zero=2", "workers=2", "batch={per_worker: 1, accumulation: 2}")
+    for recipe in (one, two):
+        last = run_on_ray(recipe)
+        assert last.name == "step-0000006"
+        assert checkpoint.load(last).config.name == "fake"
+        assert batches(recipe) == batches(whole)[:6]
+        assert losses(recipe) == pytest.approx(losses(whole)[:6], abs=1e-5)
+    assert losses(two) == pytest.approx(losses(one), abs=1e-5)
+    assert [line["norm"] for line in read(two.folder, "steps")] == pytest.approx(
+        [s["norm"] for s in read(one.folder, "steps")], rel=1e-4
+    )
+    assert sorted({line["rank"] for line in read(two.folder, "samples")}) == [0, 1]
+    assert _tracked(one) == (["FINISHED"], [2, 4, 6])
+
+
+def _tracked(recipe: Recipe) -> tuple[list[str], list[int]]:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{recipe.storage}/mlflow.db")
+    runs = client.search_runs([client.get_experiment_by_name("vglamm").experiment_id])
+    return [run.info.status for run in runs], [m.step for m in client.get_metric_history(runs[0].info.run_id, "train/loss")]
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_a_run_survives_the_death_of_a_worker_and_a_change_of_workers(lines_recipe: Make, whole: Recipe, tmp_path: Path) -> None:
+    """Two workers at ZeRO 2, one of them killed in step 5; then one worker at ZeRO 3; then this process: the same losses throughout."""
+    order = batches(whole)
+    fragile = (
+        "objective=tests.unit.ray_jobs.lines:Fragile",
+        f"settings.fatal={order[5][-1]}",
+        f"settings.marker={tmp_path / 'died'}",
+    )
+    two = ("zero=2", "workers=2", "batch.per_worker=2", "max_failures=1", "checkpoints.every=2")
+    recipe = lines_recipe("name=cut", *SAME, *two, *fragile, "steps=6")
+    run_on_ray(recipe)
+    assert (tmp_path / "died").exists()
+    assert [json.loads(line)["rank"] for line in (recipe.folder / "failures.jsonl").read_text().splitlines()]
+    run_on_ray(lines_recipe("name=cut", *SAME, "zero=3", "steps=8"))
+    run_local(lines_recipe("name=cut", *SAME, "steps=9"))
+    assert batches(recipe) == order
+    assert losses(recipe) == pytest.approx(losses(whole), abs=1e-5)
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_workers_that_leave_no_cpu_for_samples_are_refused(lines_recipe: Make) -> None:
+    with pytest.raises(ConfigError, match="preparing samples"):
+        run_on_ray(lines_recipe("workers=2", "cpus=1"))
