@@ -13,6 +13,7 @@ from torch.nn import functional
 from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache, PretrainedConfig
 
 from vglamm.errors import ConfigError
+from vglamm.language.cache import new_cache
 from vglamm.language.config import LanguageConfig
 
 
@@ -87,7 +88,7 @@ class Language(nn.Module):
     def prefill(self, inputs_BLD: Tensor, mask_BL: Tensor, *, cached: bool = True) -> tuple[Tensor, DynamicCache | None]:
         """Hidden states float[B, L, D] of whole sequences (padding where ``mask_BL`` is 0, on either side) and their cache."""
         positions = (mask_BL.long().cumsum(-1) - 1).clamp(min=0)
-        cache = DynamicCache(config=self.lm.config) if cached else None
+        cache = new_cache(self.lm.config) if cached else None
         out = self.trunk(
             inputs_embeds=inputs_BLD, attention_mask=mask_BL.long(), position_ids=positions, past_key_values=cache, use_cache=cached
         )
