@@ -14,8 +14,10 @@ from typing import Annotated
 import typer
 
 from vglamm.commands.ask import ask
+from vglamm.commands.convert import convert
 from vglamm.commands.demo import demo
 from vglamm.commands.doctor import doctor
+from vglamm.commands.evaluate import evaluate
 from vglamm.commands.screen import log_to_terminal, out, show_error
 from vglamm.commands.train import train
 from vglamm.errors import VglammError
@@ -26,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # an unexpected exception is a bug: its plain traceback is what a report needs
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (ask, demo, train, doctor):
+for command in (ask, demo, train, evaluate, convert, doctor):
     app.command()(command)
 
 

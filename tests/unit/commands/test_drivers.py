@@ -1,0 +1,84 @@
+"""`vglamm train`, `evaluate` and `convert`: words become the right call of their drivers, and results are told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.unit.commands.conftest import Run
+from vglamm import convert as conversion
+from vglamm.presets import preset
+
+
+def test_train_passes_recipe_changes_and_name(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import ray_jobs.train as driver
+
+    asked: list[object] = []
+
+    def train(source: str, overrides: list[str], *, local: bool) -> Path:
+        asked.append((source, overrides, local))
+        return tmp_path / "step-7"
+
+    monkeypatch.setattr(driver, "train", train)
+    assert run("train", "tiny-joint", "steps=7", "optimiser.lr=1e-4", "--name", "mine", "--local") == 0
+    assert run("train", "tiny-joint") == 0
+    assert asked == [("tiny-joint", ["steps=7", "optimiser.lr=1e-4", "name=mine"], True), ("tiny-joint", [], False)]
+    assert "step-7" in capsys.readouterr().out
+
+
+def test_train_refuses_an_unknown_recipe_and_an_unknown_key(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("train", "no-such", "--local") == 2
+    assert "tiny-joint" in capsys.readouterr().err
+    assert run("train", "tiny-joint", "stepz=7", "--local") == 2
+    assert "stepz" in capsys.readouterr().err
+
+
+def test_evaluate_scores_both_mask_modes_and_keeps_the_report(
+    taught: list, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "new" / "report.json"
+    assert run("evaluate", "world", "--seed", 5, "--count", 2, "--difficulty", "easy", "--json", target) == 0
+    shown = capsys.readouterr().out
+    report = json.loads(target.read_text())
+    assert report["task"] == {"seed": 5, "count": 2, "level": None, "difficulty": "easy", "controls": True}
+    everything = report["video"]["groups"][0]["metrics"]["miou_everything"]
+    assert "video" in shown
+    assert "anchor" in shown
+    assert everything is None or f"{everything['mean']:.2f}" in shown
+    assert taught == [("tiny", {"device": "cpu"})]
+
+
+@pytest.mark.parametrize(
+    "words", [["nothing"], ["world", "--count", "0"], ["world", "--difficulty", "odd"], ["world", "--level", "odd"]]
+)
+def test_evaluate_refuses_what_there_is_not(taught: list, run: Run, words: list[str]) -> None:
+    assert run("evaluate", *words) == 2
+
+
+def test_convert_passes_the_towers_and_counts(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: dict[str, object] = {}
+
+    def convert_folder(source: str, target: Path, *, report: object, **rest: object) -> conversion.Conversion:
+        asked.update(rest, source=source, target=target)
+        report("a step [1]")  # type: ignore[operator]
+        return conversion.Conversion(target, preset("tiny"), {"a": "b"}, ("c", "d"), {"CLIP": "there"})
+
+    monkeypatch.setattr(conversion, "convert_folder", convert_folder)
+    assert run("convert", "release", tmp_path / "ours", "--dtype", "bfloat16", "--sam2", "sam.pt") == 0
+    captured = capsys.readouterr()
+    assert asked == {
+        "source": "release", "target": tmp_path / "ours", "dtype": "bfloat16", "clip": None, "internvideo2": None, "sam2": "sam.pt",
+    }  # fmt: skip
+    assert "1 tensors used, 2 dropped on purpose; CLIP from there" in captured.out.replace("\n", "")
+    assert "a step [1]" in captured.err
+
+
+def test_convert_tells_of_a_source_that_is_not_there(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("convert", tmp_path / "nothing", tmp_path / "ours") == 2
+    assert "CheckpointError" in capsys.readouterr().err
