@@ -1,6 +1,6 @@
 """AdamW's state as whole tensors by parameter name, in one safetensors file.
 
-No pickle, and nothing of how the run was cut: a run goes on with another number of workers, at another ZeRO stage, or in one process.
+No pickle, and nothing of how the run was cut: it goes on with another number of workers, at another ZeRO stage, or in one process.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ from vglamm.tensors import TensorFile, write
 FILE = "optimiser.safetensors"
 FIRST, SECOND, MASTER = "exp_avg", "exp_avg_sq", "master"
 """The moments (Kingma and Ba, arXiv 1412.6980), and float32 weights where those of the model are bfloat16."""
+State = Mapping[str, Mapping[str, Tensor]]
 
 
-def write_moments(
-    folder: Path, state: Mapping[str, Mapping[str, Tensor]], steps: Mapping[str, int], trained: Iterable[str]
-) -> None:
+def write_moments(folder: Path, state: State, steps: Mapping[str, int], trained: Iterable[str]) -> None:
     """state: kind -> parameter -> tensor; steps: updates that each parameter has had; trained: every trained parameter, those that
     had no update yet too."""
     tensors = {f"{kind}.{name}": tensor for kind, found in state.items() for name, tensor in found.items()}
@@ -39,9 +38,8 @@ class Moments:
         before, now = set(json.loads(self.file.metadata["trained"])), set(trained)
         if before != now:
             changed = ", ".join(sorted(before ^ now)[:5])
-            raise CheckpointError(
-                f"{len(before ^ now)} tensors trained then or now but not both ({changed})", "the same", "keep `train`"
-            )
+            got = f"{len(before ^ now)} tensors that are trained in only one of checkpoint and recipe ({changed})"
+            raise CheckpointError(got, "the same trained tensors", "keep `train`, or start a run of another name with `init`")
 
     def get(self, kind: str, name: str) -> Tensor | None:
         key = f"{kind}.{name}"

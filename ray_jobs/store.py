@@ -65,6 +65,8 @@ def write_model(folder: Path, objective: nn.Module, weights: dict[str, Tensor], 
     """The model as a checkpoint that ``vglamm`` loads, the objective's heads, and ``state.json``."""
     model = objective.model
     assert isinstance(model, VideoGLaMM)
+    if any(hasattr(parameter, "ds_id") for parameter in model.parameters()):  # ZeRO 3 leaves empty tensors in the module
+        model = checkpoint.skeleton(model.config)
     own = {name.removeprefix("model."): tensor for name, tensor in weights.items() if name.startswith("model.")}
     heads = {name: tensor for name, tensor in weights.items() if not name.startswith("model.")}
     checkpoint.save(model, folder, tokenizer=tokenizer, state=own)

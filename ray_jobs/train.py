@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -41,6 +42,7 @@ def run_local(recipe: Recipe) -> Path:
     """The whole run in this process, without Ray and DeepSpeed. SIGINT and SIGTERM end it with a checkpoint."""
     torch.set_num_threads(recipe.threads)
     recipes.keep(recipe)
+    recipe = in_one(recipe)
     store.prune(recipe.folder, recipe.checkpoints.keep)
     found = store.latest(recipe.folder)
     device = torch.device("cuda" if recipe.gpu else "cpu")
@@ -63,6 +65,12 @@ def run_local(recipe: Recipe) -> Path:
     last = store.latest(recipe.folder)
     assert last is not None
     return last
+
+
+def in_one(recipe: Recipe) -> Recipe:
+    """The recipe for one worker that sees the global batches of all: their micro-batches one after the other."""
+    batch = replace(recipe.batch, accumulation=recipe.batch.accumulation * recipe.workers)
+    return replace(recipe, workers=1, batch=batch)
 
 
 class Here(Alone):

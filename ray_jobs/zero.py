@@ -29,18 +29,13 @@ def settings(recipe: Recipe) -> dict[str, Any]:
     return {
         "train_micro_batch_size_per_gpu": recipe.batch.per_worker,
         "gradient_accumulation_steps": recipe.batch.accumulation,
-        "gradient_clipping": recipe.optimiser.clip if _clips_itself(recipe) else 0.0,
+        "gradient_clipping": recipe.optimiser.clip if recipe.zero else 0.0,  # at stage 0 it clips without telling the norm
         "zero_optimization": {"stage": recipe.zero},
         "bf16": {"enabled": recipe.precision == "bf16"},
         "torch_autocast": {"enabled": recipe.precision == "autocast", "dtype": "bfloat16"},
         "steps_per_print": 1 << 30,
         "wall_clock_breakdown": False,
     }
-
-
-def _clips_itself(recipe: Recipe) -> bool:
-    """Plain float32 at stage 0 clips without telling the norm, so there it is done here."""
-    return recipe.zero > 0 or recipe.precision == "bf16"
 
 
 class ZeroEngine:
@@ -58,7 +53,8 @@ class ZeroEngine:
         )
         for name, buffer in objective.named_buffers():
             buffer.data = exact[name]  # bfloat16 is for weights: means and frequencies of position codes stay exact
-        self.plain = not _clips_itself(recipe)
+        self.inner = self.optimiser if recipe.zero == 0 else self.optimiser.optimizer
+        self._start_state()
         self.before = 0  # updates made before this process
         self.share = float(dist.get_world_size() * recipe.batch.accumulation)
         self.waiting = False
@@ -75,7 +71,7 @@ class ZeroEngine:
 
     def step(self, number: int) -> float:
         clip, norm = self.recipe.optimiser.clip or math.inf, None
-        if self.plain:
+        if self.recipe.zero == 0:
             norm = nn.utils.clip_grad_norm_(self.named.values(), clip)
         share = learning_rate(self.recipe.optimiser, self.recipe.steps, number)
         for group, peak in zip(self.optimiser.param_groups, self.peaks, strict=True):
@@ -105,7 +101,8 @@ class ZeroEngine:
     def load(self, folder: Path) -> None:
         moments = Moments(folder, self.named)
         self.before = max(moments.steps.values(), default=0)
-        self._start_state(self.before)
+        for flat in self._flats():
+            self.inner.state[flat]["step"].fill_(self.before)
         for kind in self.kinds:
             for name, parameter in self.named.items():
                 found = moments.get(kind, name)
@@ -116,30 +113,30 @@ class ZeroEngine:
     def kinds(self) -> tuple[str, ...]:
         return (FIRST, SECOND, MASTER) if self.recipe.precision == "bf16" else (FIRST, SECOND)
 
-    def _start_state(self, step: int) -> None:
-        """AdamW makes its state in its first step; here it must be there before, to be filled. ZeRO keeps flat shards of it."""
-        inner = self.optimiser if self.plain else self.optimiser.optimizer
-        owner = self.optimiser
-        flats = (
-            owner.fp32_partitioned_groups_flat
-            if self.recipe.zero == 3
-            else [p for group in inner.param_groups for p in group["params"]]
-        )
-        for flat in flats:
+    def _flats(self) -> list[Tensor]:
+        """What AdamW updates: the parameters at stage 0, else this rank's flat shards."""
+        if self.recipe.zero == 3:
+            return list(self.optimiser.fp32_partitioned_groups_flat)
+        return [parameter for group in self.inner.param_groups for parameter in group["params"]]
+
+    def _start_state(self) -> None:
+        """AdamW makes its state in its first step. Here it is there before: to be filled by ``load``, and because DeepSpeed 0.19
+        ties shards of it to parameters after the first group's step, when other groups have none yet."""
+        for flat in self._flats():
             fresh = {kind: torch.zeros_like(flat) for kind in (FIRST, SECOND)}
-            inner.state[flat] = {"step": torch.tensor(float(step), device=flat.device), **fresh}
-        if not self.plain and self.recipe.zero < 3:
-            owner._lazy_init_hp_params_optimizer_state()  # DeepSpeed 0.19 links shards to parameters only after a step
+            self.inner.state[flat] = {"step": torch.tensor(0.0, device=flat.device), **fresh}
+        if self.recipe.zero in (1, 2):
+            self.optimiser._lazy_init_hp_params_optimizer_state()
 
     def _whole(self, parameter: nn.Parameter, kind: str) -> Tensor | None:
-        if self.plain:
+        if self.recipe.zero == 0:
             found = self.optimiser.state.get(parameter, {}).get(kind)
             return None if found is None else found.cpu()
         whole = safe_get_full_fp32_param(parameter) if kind == MASTER else safe_get_full_optimizer_state(parameter, kind)
         return None if whole is None else whole.cpu()
 
     def _set_whole(self, parameter: nn.Parameter, kind: str, value: Tensor) -> None:
-        if self.plain:
+        if self.recipe.zero == 0:
             self.optimiser.state[parameter][kind].copy_(value)
         elif self.recipe.zero == 3:  # the setter of whole tensors fails on shards that are padded
             size, rank = parameter.ds_tensor.numel(), dist.get_rank()

@@ -85,4 +85,4 @@ def test_state_of_another_run_is_refused(lines_recipe: Callable[..., Recipe], tm
 
 def test_bf16_weights_need_deepspeed(lines_recipe: Callable[..., Recipe]) -> None:
     with pytest.raises(ConfigError, match="autocast"):
-        PlainEngine(Two(), lines_recipe("precision=bf16"), CPU)
+        PlainEngine(Two(), lines_recipe("precision=bf16", "zero=2"), CPU)

@@ -111,6 +111,14 @@ def test_micro_batches_of_any_size_give_the_same_losses(lines_recipe: Make) -> N
     assert found[0][0] != pytest.approx(found[0][-1], abs=1e-3)
 
 
+def test_one_process_sees_the_global_batches_of_all_workers(lines_recipe: Make) -> None:
+    one, three = lines_recipe("name=one", "batch.per_worker=6"), lines_recipe("name=three", "batch.per_worker=2", "workers=3")
+    for recipe in (one, three):
+        run_local(recipe)
+    assert read(three.folder, "samples") == read(one.folder, "samples")
+    assert losses(three) == pytest.approx(losses(one), abs=1e-5)
+
+
 def test_a_signal_ends_a_run_with_a_checkpoint(lines_recipe: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe, count, calls = lines_recipe("steps=1000"), Lines.count, iter(range(1000))
 

@@ -33,6 +33,7 @@ def test_shipped_recipes_are_valid(name: str) -> None:
         ("steps=many", "steps='many'"),
         ("zero=4", "zero=4"),
         ("precision=fp16", "precision='fp16'"),
+        ("precision=bf16", "zero=1 or more"),
         ("batch.per_worker=0", "batch.per_worker=0"),
         ("init={audio: x}", "audio"),
         ("name=a/b", "name='a/b'"),
