@@ -222,8 +222,8 @@ class PixelTask:
 
 
 class PixelStep(_Step[Pixel]):
-    """Grounding frames and prompts -> tracks. Parameters stay float32. With bfloat16 the part runs in autocast, as SAM 2 itself does;
-    with float16 it computes in float32, since memories are bfloat16 and the two do not mix."""
+    """Grounding frames and prompts -> tracks. Parameters stay float32. With bfloat16 the part runs in autocast, as SAM 2 itself
+    does; with float16 it computes in float32, since memories are bfloat16 and the two do not mix."""
 
     def _cast(self, dtype: torch.dtype) -> None:
         super()._cast(torch.float32)

@@ -137,7 +137,7 @@ class Walk:
         seed: int = 0,
         **watching: Any,
     ) -> list[Answer]:
-        """An answer to each (video, question), ``batch`` of them through vision and language together; options as in :meth:`ask`."""
+        """An answer to each (video, question), ``batch`` of them through vision and language together. Options as :meth:`ask`."""
         answers: list[Answer] = []
         for first in range(0, len(requests), batch):
             videos, questions = zip(*requests[first : first + batch], strict=True)
