@@ -1,0 +1,114 @@
+"""Each objective prepares, collates, counts and learns; its sums do not depend on how a batch is cut."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from vglamm.data.world.tokenizer import build_tokenizer
+from vglamm.errors import ConfigError
+from vglamm.freeze import train_only
+from vglamm.model import VideoGLaMM
+from vglamm.objectives import objective
+from vglamm.presets import preset
+
+CASES: list[tuple[str, str, dict[str, Any]]] = [
+    ("perception", "vision", {}),
+    ("segmentation", "pixel", {"track": 2, "single": 1}),
+    ("grounding", "language", {"tokens": "codes", "branches": 2, "noise": 0.0, "hide": 0.0}),
+    ("grounding", "language", {"tokens": "frames", "masks": True, "branches": 2, "track": 2}),
+]
+LABELS = ["perception", "segmentation", "grounding-codes", "grounding-masks"]
+
+
+@pytest.fixture(scope="module")
+def model() -> VideoGLaMM:
+    torch.manual_seed(0)
+    return VideoGLaMM(preset("tiny"))
+
+
+@pytest.fixture(autouse=True)
+def _no_gradients_left(model: VideoGLaMM) -> Iterator[None]:
+    yield
+    model.zero_grad(set_to_none=True)
+
+
+def build(model: VideoGLaMM, name: str, part: str, settings: dict[str, Any]) -> Any:
+    made = objective(name, model, build_tokenizer(), **settings)
+    train_only(made, [part])
+    return made
+
+
+@pytest.mark.parametrize(("name", "part", "settings"), CASES, ids=LABELS)
+def test_a_cut_batch_sums_to_the_whole(model: VideoGLaMM, name: str, part: str, settings: dict[str, Any]) -> None:
+    made = build(model, name, part, settings)
+    items = [made.preparer()(seed) for seed in (1, 2, 3)]
+    whole = made.collate(items)
+    totals = made.count(whole)
+    halves = [made.collate(items[:1]), made.collate(items[1:])]
+    torch.testing.assert_close(sum(made.count(half) for half in halves), totals)
+    torch.manual_seed(5)
+    expected = made(whole, totals)["loss"]
+    torch.manual_seed(5)
+    found = sum(made(half, totals)["loss"] for half in halves)
+    torch.testing.assert_close(found, expected, atol=2e-4, rtol=2e-4)
+
+
+@pytest.mark.parametrize(("name", "part", "settings"), CASES, ids=LABELS)
+def test_gradients_reach_the_trained_part_alone(model: VideoGLaMM, name: str, part: str, settings: dict[str, Any]) -> None:
+    made = build(model, name, part, settings)
+    batch = made.collate([made.preparer()(seed) for seed in (1, 2)])
+    made(batch, made.count(batch))["loss"].backward()
+    touched = {key.split(".")[0] for key, p in model.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
+    assert touched == {part}
+
+
+@pytest.mark.parametrize(("name", "part", "settings"), CASES, ids=LABELS)
+def test_preparers_travel_without_weights_and_repeat(model: VideoGLaMM, name: str, part: str, settings: dict[str, Any]) -> None:
+    preparer = build(model, name, part, settings).preparer()
+    sent = pickle.dumps(preparer)
+    assert len(sent) < 2_000_000
+    once, again = preparer(4), pickle.loads(sent)(4)
+    assert once.keys() == again.keys()
+    for key, value in once.items():
+        assert (value == again[key]).all(), key
+
+
+def test_a_batch_without_prompts_still_runs_pixel(model: VideoGLaMM) -> None:
+    made = build(model, "grounding", "pixel", {"tokens": "frames", "masks": True, "branches": 2, "track": 2})
+    item = dict(made.preparer()(1))
+    item["picked"] = item["picked"][:0]
+    item["masks"] = item["masks"][:0]
+    item["twin"] = item["twin"][:0]
+    batch = made.collate([item])
+    made(batch, made.count(batch))["loss"].backward()
+    trunk = model.pixel.sam.image_encoder.trunk.patch_embed.proj.weight
+    assert trunk.grad is not None
+    assert float(trunk.grad.abs().sum()) == 0.0
+
+
+def test_learning_two_clips_by_heart(model: VideoGLaMM) -> None:
+    made = build(model, "grounding", "language", {"tokens": "codes", "branches": 2, "noise": 0.0, "hide": 0.0})
+    batch = made.collate([made.preparer()(seed) for seed in (1, 2)])
+    optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=3e-3)
+    first = last = 0.0
+    for step in range(12):
+        loss = made(batch, made.count(batch))["loss"]
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        first, last = (float(loss.detach()) if step == 0 else first), float(loss.detach())
+    assert last < first / 2
+
+
+def test_unknown_names_and_settings_are_refused(model: VideoGLaMM) -> None:
+    with pytest.raises(ConfigError, match="one of"):
+        objective("nothing", model, build_tokenizer())
+    with pytest.raises(ConfigError, match="colour"):
+        objective("perception", model, build_tokenizer(), colour="red")
+    with pytest.raises(ConfigError, match="codes"):
+        objective("grounding", model, build_tokenizer(), tokens="sounds")
