@@ -168,22 +168,17 @@ class Reporting:
 
 
 def follow(recipe: Recipe, done: threading.Event, interval: float = 2.0) -> None:
-    """Show on this terminal what the controller records, until ``done``."""
-    display, shown, checked = Display(recipe.name), -1, -1
+    """Show on this terminal what the controller records from now on, until ``done``."""
+    display, steps, checks = Display(recipe.name), record.Tail(recipe.folder, "steps"), record.Tail(recipe.folder, "validation")
     try:
-        while True:
-            last = done.wait(interval)
-            steps = [line for line in record.read(recipe.folder, "steps") if line["step"] > shown]
-            for line in record.read(recipe.folder, "validation"):
-                if line["step"] > checked:
-                    checked = line["step"]
-                    metrics = {name: value for name, value in line.items() if name != "step"}
-                    display.take([_seen(recipe, checked, [], validation=metrics)])
-            if steps:
-                shown = steps[-1]["step"]
-                display.take([_seen(recipe, shown + 1, steps)])
-            if last:
-                return
+        ended = False
+        while not ended:
+            ended = done.wait(interval)
+            for line in checks.new():
+                metrics = {name: value for name, value in line.items() if name != "step"}
+                display.take([_seen(recipe, line["step"], [], validation=metrics)])
+            if lines := steps.new():
+                display.take([_seen(recipe, lines[-1]["step"] + 1, lines)])
     finally:
         display.close()
 

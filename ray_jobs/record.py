@@ -52,3 +52,20 @@ def read(folder: Path, name: str) -> list[dict[str, Any]]:
             line = json.loads(text)
             found[line["step"], line.get("rank", 0)] = line
     return [found[key] for key in sorted(found)]
+
+
+class Tail:
+    """The lines that ``{name}.jsonl`` gains from now on."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.path = folder / f"{name}.jsonl"
+        self.offset = self.path.stat().st_size if self.path.is_file() else 0
+
+    def new(self) -> list[dict[str, Any]]:
+        if not self.path.is_file():
+            return []
+        with self.path.open("rb") as file:
+            file.seek(self.offset)
+            whole, newline, _ = file.read().rpartition(b"\n")
+        self.offset += len(whole) + len(newline)
+        return [json.loads(line) for line in whole.splitlines()]
