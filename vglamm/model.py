@@ -77,8 +77,8 @@ class VideoGLaMM(nn.Module):
         """Visual tokens float[N, D] of each video or image; videos of equal shape share one pass, and so do images."""
         tokens: list[Tensor | None] = [None] * len(spatial)
         groups: dict[tuple[bool, torch.Size], list[int]] = {}
-        for b, frames in enumerate(spatial):
-            groups.setdefault((temporal[b] is None, frames.shape), []).append(b)
+        for b, shown in enumerate(spatial):
+            groups.setdefault((temporal[b] is None, shown.shape), []).append(b)
         for (image, _), members in groups.items():
             looks = torch.stack([spatial[b] for b in members])
             moves = None if image else torch.stack([frames for b in members if (frames := temporal[b]) is not None])

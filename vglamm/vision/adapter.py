@@ -24,4 +24,5 @@ def pool_grid(tokens: Tensor, grid: int, side: int) -> Tensor:
     if grid == side:
         return tokens
     square = rearrange(tokens, "b (h w) d -> b d h w", h=grid, w=grid)
-    return rearrange(functional.adaptive_avg_pool2d(square, side), "b d h w -> b (h w) d")
+    pooled: Tensor = rearrange(functional.adaptive_avg_pool2d(square, side), "b d h w -> b (h w) d")
+    return pooled

@@ -93,7 +93,8 @@ def place_code(x: Array, y: Array, diameter: Array) -> Array:
 
 
 def _places(item: WorldObject, size: int) -> Array:
-    return place_code(item.centres[:, 0] / size, item.centres[:, 1] / size, item.diameters / size)
+    side = np.float32(size)
+    return place_code(item.centres[:, 0] / side, item.centres[:, 1] / side, item.diameters / side)
 
 
 def _one(width: int, index: int) -> Array:
