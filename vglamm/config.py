@@ -73,12 +73,16 @@ def from_tree(kind: type[T], tree: dict[str, Any], path: str = "") -> T:
     hints = typing.get_type_hints(kind)
     known = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
     if unknown := sorted(set(tree) - set(known)):
-        raise ConfigError(f"unknown {', '.join(path + name for name in unknown)}", f"names among {sorted(known)}", "remove or rename them")
+        raise ConfigError(
+            f"unknown {', '.join(path + name for name in unknown)}", f"names among {sorted(known)}", "remove or rename them"
+        )
     values = {name: _value(hints[name], value, path + name) for name, value in tree.items()}
     try:
         return kind(**values)
     except TypeError as error:
-        raise ConfigError(f"an incomplete {path or kind.__name__} ({error})", f"the fields {sorted(known)}", "add what is missing") from error
+        raise ConfigError(
+            f"an incomplete {path or kind.__name__} ({error})", f"the fields {sorted(known)}", "add what is missing"
+        ) from error
 
 
 def _value(hint: Any, value: Any, path: str) -> Any:

@@ -59,7 +59,8 @@ def text_loss(language: Language, hidden_RLD: Tensor, labels_RL: Tensor) -> Tens
 def mask_loss(logits_KHW: Tensor, target_KHW: Tensor) -> tuple[Tensor, Tensor]:
     """Summed BCE (per mask the mean over pixels) and Dice of K masks at target size.
 
-    Dice is ``1 - (2 sum(pt) / 1000 + 1e-6) / (sum(p) / 1000 + sum(t) / 1000 + 1e-6)``. Pixels of -1 add nothing but stay in the mean.
+    Dice is ``1 - (2 sum(pt) / 1000 + 1e-6) / (sum(p) / 1000 + sum(t) / 1000 + 1e-6)``. Pixels of -1 add nothing but stay in the
+    mean.
     """
     valid = (target_KHW >= 0).to(logits_KHW.dtype)
     target = target_KHW.clamp(min=0).to(logits_KHW.dtype)

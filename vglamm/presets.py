@@ -26,7 +26,9 @@ def tiny() -> ModelConfig:
     width, prompt = 192, 64
     return ModelConfig(
         vision=VisionConfig(
-            spatial=SpatialConfig(width=128, mlp_width=384, layers=7, heads=4, image_size=96, patch=8, activation="gelu", projection=64),
+            spatial=SpatialConfig(
+                width=128, mlp_width=384, layers=7, heads=4, image_size=96, patch=8, activation="gelu", projection=64
+            ),
             temporal=TemporalConfig(width=128, mlp_width=384, depth=6, heads=4, image_size=64, patch=8, layer_scale=0.5),
             frames=8,
             spatial_pool=6,
@@ -42,7 +44,13 @@ def tiny() -> ModelConfig:
             max_new_tokens=128,
         ),
         pixel=PixelConfig(
-            size="t", overrides=_narrow_sam(prompt, side=8), image_size=128, longest=128, prompt_width=prompt, fallback=False, chunk=16
+            size="t",
+            overrides=_narrow_sam(prompt, side=8),
+            image_size=128,
+            longest=128,
+            prompt_width=prompt,
+            fallback=False,
+            chunk=16,
         ),
         sampling=SamplingConfig(fps=8.0, limit=None),
         name="tiny",

@@ -40,12 +40,16 @@ class VisionInput:
         _expect_uint8("spatial frames", self.spatial, 4)
         if self.temporal is None:
             if len(self.spatial) != 1:
-                raise VideoError(f"{len(self.spatial)} frames without temporal frames", "one frame for an image", "pass temporal frames")
+                raise VideoError(
+                    f"{len(self.spatial)} frames without temporal frames", "one frame for an image", "pass temporal frames"
+                )
             return
         _expect_uint8("temporal frames", self.temporal, 4)
         if len(self.temporal) != len(self.spatial):
             raise VideoError(
-                f"{len(self.spatial)} spatial and {len(self.temporal)} temporal frames", "equal numbers", "prepare both from the same frames"
+                f"{len(self.spatial)} spatial and {len(self.temporal)} temporal frames",
+                "equal numbers",
+                "prepare both from the same frames",
             )
 
     @property
@@ -114,7 +118,9 @@ class Reply:
 
     def __post_init__(self) -> None:
         if len(self.phrases) != len(self.prompts):
-            raise MaskError(f"{len(self.phrases)} phrases and {len(self.prompts)} prompts", "one prompt for each", "report this as a bug")
+            raise MaskError(
+                f"{len(self.phrases)} phrases and {len(self.prompts)} prompts", "one prompt for each", "report this as a bug"
+            )
 
 
 @dataclass(frozen=True)
@@ -146,7 +152,9 @@ class Track:
     def __post_init__(self) -> None:
         if not len(self.rle) == len(self.boxes) == len(self.scores):
             raise MaskError(
-                f"{len(self.rle)} masks, {len(self.boxes)} boxes, {len(self.scores)} scores", "equal numbers", "build tracks with pixel.track"
+                f"{len(self.rle)} masks, {len(self.boxes)} boxes, {len(self.scores)} scores",
+                "equal numbers",
+                "build tracks with pixel.track",
             )
 
 

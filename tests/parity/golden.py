@@ -35,7 +35,14 @@ def row(case: str, name: str, got: Tensor, want: Tensor, tol: float, *, relative
     """floor: a value below it counts as it, so that what is zero but for rounding is not compared digit by digit."""
     got, want = got.detach().double().cpu(), want.double()
     if got.shape != want.shape:
-        return {"case": case, "name": name, "max_abs": None, "tol": tol, "ok": False, "why": f"shape {list(got.shape)} not {list(want.shape)}"}
+        return {
+            "case": case,
+            "name": name,
+            "max_abs": None,
+            "tol": tol,
+            "ok": False,
+            "why": f"shape {list(got.shape)} not {list(want.shape)}",
+        }
     error = (got - want).abs()
     if relative:
         error = error / want.abs().clamp(min=floor)
@@ -80,7 +87,14 @@ class Case:
                 if name in left:
                     yield row(self.folder.name, name, got, left.pop(name), tol, relative=relative, floor=floor)
         for name in left:
-            yield {"case": self.folder.name, "name": name, "max_abs": None, "tol": None, "ok": False, "why": "found but not compared"}
+            yield {
+                "case": self.folder.name,
+                "name": name,
+                "max_abs": None,
+                "tol": None,
+                "ok": False,
+                "why": "found but not compared",
+            }
 
     @torch.no_grad()
     def video(self) -> dict[str, tuple[Tensor, float, bool]]:
@@ -148,7 +162,9 @@ class Case:
         """The golden batch has normalised pixels, so its phases are called from `towers` on."""
         given = {k.removeprefix("train."): v for k, v in self.inputs.items() if k.startswith("train.")}
         video = {k.removeprefix("video."): v for k, v in self.inputs.items() if k.startswith("video.")}
-        batch, pixels = train_batch(self.settings, given, video, self.model.config.vision.video_tokens, self.model.config.vision.image_tokens)
+        batch, pixels = train_batch(
+            self.settings, given, video, self.model.config.vision.video_tokens, self.model.config.vision.image_tokens
+        )
         from tests.parity.golden_train import forward_from_pixels
 
         output = forward_from_pixels(self.model, batch, pixels)

@@ -35,7 +35,9 @@ def pack(dialogues: list[Dialogue]) -> Packed:
     positions, branch, segs, at = [np.arange(cut)], [np.zeros(cut, np.int64)], [], cut
     for number, dialogue in enumerate(dialogues, start=1):
         if dialogue.start + dialogue.visual != cut or not np.array_equal(dialogue.ids[:cut], first.ids[:cut]):
-            raise DialogueError("dialogues with different prefixes", "the same system text and visual tokens", "pack one video at a time")
+            raise DialogueError(
+                "dialogues with different prefixes", "the same system text and visual tokens", "pack one video at a time"
+            )
         tail = len(dialogue.ids) - cut
         ids.append(dialogue.ids[cut:])
         labels.append(dialogue.labels[cut:])
@@ -44,7 +46,9 @@ def pack(dialogues: list[Dialogue]) -> Packed:
         segs += [at + seg - cut for seg in dialogue.segs]
         at += tail
     joined = np.concatenate(labels)
-    return Packed(np.concatenate(ids), joined, np.concatenate(positions), np.concatenate(branch), first.start, first.visual, tuple(segs))
+    return Packed(
+        np.concatenate(ids), joined, np.concatenate(positions), np.concatenate(branch), first.start, first.visual, tuple(segs)
+    )
 
 
 def visibility(branch: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -42,7 +42,9 @@ class LanguageConfig:
             if key not in self.lm:
                 raise ConfigError(f"an lm config without {key!r}", "a transformers config", f"add {key!r} to language.lm")
         if not 0 <= self.seg_token < self.vocab:
-            raise ConfigError(f"[SEG] id {self.seg_token}", f"an id below the vocabulary of {self.vocab}", "resize the vocabulary or fix the id")
+            raise ConfigError(
+                f"[SEG] id {self.seg_token}", f"an id below the vocabulary of {self.vocab}", "resize the vocabulary or fix the id"
+            )
         if self.quantise not in (None, "8bit", "4bit"):
             raise ConfigError(f"quantise={self.quantise!r}", "None, '8bit' or '4bit'", "choose one of them")
 

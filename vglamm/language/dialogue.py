@@ -78,7 +78,9 @@ class Scribe:
     def __init__(self, tokenizer: Any, config: LanguageConfig) -> None:
         self.tokenizer, self.config = tokenizer, config
         if (found := tokenizer.convert_tokens_to_ids(SEG)) != config.seg_token:
-            raise DialogueError(f"a tokenizer where {SEG} is {found}", f"id {config.seg_token} as in the config", "take the checkpoint's tokenizer")
+            raise DialogueError(
+                f"a tokenizer where {SEG} is {found}", f"id {config.seg_token} as in the config", "take the checkpoint's tokenizer"
+            )
 
     def ask(self, history: Turns, question: str, *, visual: int, frames: int) -> Dialogue:
         """The prompt for ``question`` after the turns of ``history``. visual: N; frames: T, 0 for an image."""
@@ -97,7 +99,9 @@ class Scribe:
         dialogue = self._tokenise(text, spans, visual, 0)
         wanted = sum(answer.count(SEG) for _, answer in turns)
         if len(dialogue.segs) != wanted:
-            raise DialogueError(f"{len(dialogue.segs)} {SEG} tokens for {wanted} in the answers", "equal numbers", "check the tokenizer")
+            raise DialogueError(
+                f"{len(dialogue.segs)} {SEG} tokens for {wanted} in the answers", "equal numbers", "check the tokenizer"
+            )
         return dialogue
 
     def decode(self, ids: Sequence[int]) -> str:

@@ -62,11 +62,15 @@ class Language(nn.Module):
 
         lora = self.config.lora
         assert lora is not None
-        settings = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=list(lora.targets), bias="none")
+        settings = LoraConfig(
+            r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=list(lora.targets), bias="none"
+        )
         try:
             inject_adapter_in_model(settings, self.lm)
         except ValueError as error:
-            raise ConfigError(f"LoRA targets {lora.targets}", "names of linear layers in this LM", "fix language.lora.targets") from error
+            raise ConfigError(
+                f"LoRA targets {lora.targets}", "names of linear layers in this LM", "fix language.lora.targets"
+            ) from error
 
     @property
     def trunk(self) -> Any:
@@ -99,7 +103,11 @@ class Language(nn.Module):
         new = ids_BL.shape[1]
         positions = (mask_BM.long().cumsum(-1) - 1)[:, -new:].clamp(min=0)
         out = self.trunk(
-            inputs_embeds=self.embed(ids_BL), attention_mask=mask_BM.long(), position_ids=positions, past_key_values=cache, use_cache=True
+            inputs_embeds=self.embed(ids_BL),
+            attention_mask=mask_BM.long(),
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
         )
         return out.last_hidden_state  # type: ignore[no-any-return]
 

@@ -1,9 +1,9 @@
-"""What a training stage minimises. Each file holds one objective: it prepares seeds of the generated world on CPU workers, collates
-them and turns a batch into losses. A training loop needs nothing else of the model.
+"""What a training stage minimises. Each file holds one objective: it prepares seeds of the generated world on CPU workers,
+collates them and turns a batch into losses. A training loop needs nothing else of the model.
 
-An objective has: ``preparer()`` -> picklable callable, seed -> dict of numpy arrays; ``collate(items)`` -> batch; ``count(batch)`` ->
-float32[k], what its sums are divided by over the global batch; ``forward(batch, totals)`` -> losses with "loss" the term to minimise;
-``validate(items)`` -> metrics. Auxiliary weights live in the objective, not in the model.
+An objective has: ``preparer()`` -> picklable callable, seed -> dict of numpy arrays; ``collate(items)`` -> batch;
+``count(batch)`` -> float32[k], what its sums are divided by over the global batch; ``forward(batch, totals)`` -> losses with
+"loss" the term to minimise; ``validate(items)`` -> metrics. Auxiliary weights live in the objective, not in the model.
 """
 
 from __future__ import annotations
@@ -28,4 +28,6 @@ def objective(name: str, model: Any, tokenizer: Any, **settings: Any) -> Any:
     try:
         return kind(model, tokenizer, **settings)
     except TypeError as error:
-        raise ConfigError(f"settings {sorted(settings)} for {name} ({error})", "settings that it knows", "fix the recipe") from error
+        raise ConfigError(
+            f"settings {sorted(settings)} for {name} ({error})", "settings that it knows", "fix the recipe"
+        ) from error

@@ -1,8 +1,8 @@
 """Language between the two waists: it reads visual tokens, answers, and writes prompts.
 
-With ``tokens="codes"`` it reads the codes themselves (no pixels, fast); with ``tokens="frames"`` what vision makes of real frames; with
-``masks=True`` its prompts are also judged by the masks that pixel makes of them. Many questions about a video share one pass
-(:mod:`vglamm.language.branches`).
+With ``tokens="codes"`` it reads the codes themselves (no pixels, fast); with ``tokens="frames"`` what vision makes of real
+frames; with ``masks=True`` its prompts are also judged by the masks that pixel makes of them. Many questions about a video share
+one pass (:mod:`vglamm.language.branches`).
 """
 
 from __future__ import annotations
@@ -78,7 +78,9 @@ class GroundingPreparer:
             size = int(rng.integers(2, 4)) if rng.random() < self.follow else 1
             groups.append(left[:size])
             left = left[size:]
-        packed = pack([self.scribe.teach([(t.question, t.answer) for t in group], visual=visual, frames=frames) for group in groups])
+        packed = pack(
+            [self.scribe.teach([(t.question, t.answer) for t in group], visual=visual, frames=frames) for group in groups]
+        )
         targets = [target for turn in turns for target in turn.targets]
         codes = [prompt_code(scene, scene.objects[_single(target) - 1]) for target in targets]
         kinds = np.array([KINDS.index(group[0].kind) if len(group) == 1 else -1 for group in groups])
@@ -135,8 +137,8 @@ def _single(target: Any) -> int:
 
 
 class Grounding(nn.Module):
-    """Loss: cross-entropy of the answers, squared error of prompts against their codes (``code`` times), and with ``masks`` the loss
-    of :class:`Segmentation` on the prompts. No weights of its own.
+    """Loss: cross-entropy of the answers, squared error of prompts against their codes (``code`` times), and with ``masks`` the
+    loss of :class:`Segmentation` on the prompts. No weights of its own.
 
     noise: standard deviation added to code tokens. hide: share of code patches blanked.
     """
@@ -144,7 +146,15 @@ class Grounding(nn.Module):
     turn: Tensor
 
     def __init__(
-        self, model: VideoGLaMM, tokenizer: Any, *, code: float = 1.0, noise: float = 0.05, hide: float = 0.1, seed: int = 0, **data: Any
+        self,
+        model: VideoGLaMM,
+        tokenizer: Any,
+        *,
+        code: float = 1.0,
+        noise: float = 0.05,
+        hide: float = 0.1,
+        seed: int = 0,
+        **data: Any,
     ) -> None:
         super().__init__()
         if data.get("tokens", "codes") not in ("codes", "frames"):
@@ -182,7 +192,9 @@ class Grounding(nn.Module):
         """Supervised tokens, prompts, visible (object, frame) pairs and all pairs."""
         items = batch["items"]
         prompts = float(sum(len(item["segs"]) for item in items))
-        pairs = Segmentation.count({"items": [item for item in items if "masks" in item]}) if "masks" in items[0] else torch.zeros(2)
+        pairs = (
+            Segmentation.count({"items": [item for item in items if "masks" in item]}) if "masks" in items[0] else torch.zeros(2)
+        )
         return torch.cat([torch.tensor([float((batch["labels"] != IGNORED).sum()), prompts]), pairs])
 
     def forward(self, batch: dict[str, Any], totals: Tensor) -> dict[str, Tensor]:
@@ -194,7 +206,9 @@ class Grounding(nn.Module):
         logits = language.logits(hidden[wanted]).float()
         ce = functional.cross_entropy(logits, batch["labels"][wanted], reduction="sum") / totals[0].clamp(min=1)
         prompts = [language.prompts_at(hidden[row, item["segs"]]).float() for row, item in enumerate(items)]
-        error = sum((p - item["codes"]).square().mean(-1).sum() for p, item in zip(prompts, items, strict=True)) / totals[1].clamp(min=1)
+        error = sum((p - item["codes"]).square().mean(-1).sum() for p, item in zip(prompts, items, strict=True)) / totals[1].clamp(
+            min=1
+        )
         loss = ce + self.code * error
         terms = {"ce": ce.detach(), "code": torch.as_tensor(error).detach(), **self._exact(batch, logits.argmax(-1), wanted)}
         if "masks" in items[0]:
@@ -206,8 +220,14 @@ class Grounding(nn.Module):
     def _masks(self, items: list[dict[str, Tensor]], prompts: list[Tensor], totals: Tensor) -> dict[str, Tensor]:
         chosen = [{**item, "prompts": p[item["picked"]]} for item, p in zip(items, prompts, strict=True) if len(item["picked"])]
         if not chosen:  # a ghost prompt keeps the pixel part in the graph of every rank
-            ghost = {**items[0], "prompts": self.model.language.prompts_at(self.model.language.embed(torch.zeros(1, dtype=torch.long)))}
-            ghost |= {"masks": torch.zeros(1, *items[0]["masks"].shape[1:], dtype=torch.bool), "twin": torch.zeros(1, dtype=torch.bool)}
+            ghost = {
+                **items[0],
+                "prompts": self.model.language.prompts_at(self.model.language.embed(torch.zeros(1, dtype=torch.long))),
+            }
+            ghost |= {
+                "masks": torch.zeros(1, *items[0]["masks"].shape[1:], dtype=torch.bool),
+                "twin": torch.zeros(1, dtype=torch.bool),
+            }
             out = self.segmentation[0]({"items": [ghost]}, totals)
             return {"loss": out["loss"] * 0}
         out = self.segmentation[0]({"items": chosen}, totals)

@@ -78,7 +78,7 @@ class Perception(nn.Module):
         for kind in ("spatial", "temporal"):
             codes, owner, marks = [], [], []
             for item in items:
-                objects, frames, raw = item[f"{kind}_code"].shape
+                _, frames, raw = item[f"{kind}_code"].shape
                 # row 0 is the background: no code, no labels
                 table = np.concatenate([np.zeros((1, frames, raw), np.float32), item[f"{kind}_code"]])
                 codes.append(table[item[f"{kind}_owner"], np.arange(frames)[:, None]])

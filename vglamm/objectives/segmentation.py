@@ -1,4 +1,5 @@
-"""Pixel alone: SAM's modules learn to follow the prompt codes of :mod:`vglamm.data.world.codes`, on single frames and through memory."""
+"""Pixel alone: SAM's modules learn to follow the prompt codes of :mod:`vglamm.data.world.codes`, on single frames and through
+memory."""
 
 from __future__ import annotations
 
@@ -44,7 +45,11 @@ class SegmentationPreparer:
     def __call__(self, seed: int) -> Item:
         rng = np.random.default_rng((seed, 78))
         scene = make_scene(seed, difficulty=self.difficulty, level=self.level)
-        start = min(first_visible(scene, item) for item in scene.objects) if rng.random() < 0.7 else first_visible(scene, scene.objects[-1])
+        start = (
+            min(first_visible(scene, item) for item in scene.objects)
+            if rng.random() < 0.7
+            else first_visible(scene, scene.objects[-1])
+        )
         followed = [item for item in scene.objects if first_visible(scene, item) == start]
         stride = int(rng.integers(1, 3))
         track = [min(start + k * stride, len(scene.frames) - 1) for k in range(self.track)] if self.track else []
@@ -55,7 +60,9 @@ class SegmentationPreparer:
         if rng.random() < self.absent:
             codes.append(self._stranger(seed, scene, rng))
             masks.append(np.zeros_like(masks[0]))
-        twin = np.array([bool(scene.twins and item.id in scene.twins) for item in followed] + [False] * (len(codes) - len(followed)))
+        twin = np.array(
+            [bool(scene.twins and item.id in scene.twins) for item in followed] + [False] * (len(codes) - len(followed))
+        )
         return {
             "frames": prepare(scene.frames[chosen], self.config.pixel).frames,
             "prompts": np.stack(codes),

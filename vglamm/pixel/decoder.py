@@ -46,7 +46,9 @@ def build_sam(config: PixelConfig) -> Any:
             OmegaConf.update(tree, f"model.{name}", value, force_add=True)
         return instantiate(tree.model, _recursive_=True)
     except (OmegaConfBaseException, InstantiationException) as error:
-        raise ConfigError(f"pixel overrides that SAM 2 refuses ({error})", "names below `model` of its config", "fix pixel.overrides") from error
+        raise ConfigError(
+            f"pixel overrides that SAM 2 refuses ({error})", "names below `model` of its config", "fix pixel.overrides"
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,9 @@ class Pixel(nn.Module):
         self.sam = build_sam(config)
         if self.sam.hidden_dim != config.prompt_width:
             raise ConfigError(
-                f"prompt_width {config.prompt_width}", f"SAM's width {self.sam.hidden_dim}", "change pixel.prompt_width or the overrides"
+                f"prompt_width {config.prompt_width}",
+                f"SAM's width {self.sam.hidden_dim}",
+                "change pixel.prompt_width or the overrides",
             )
         self.register_buffer("mean", torch.tensor(config.mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(config.std).view(3, 1, 1), persistent=False)
@@ -115,7 +119,9 @@ class Pixel(nn.Module):
         masks works in eval mode if the config has it on).
         """
         if len(prompts_PC) != len(frames_P):
-            raise MaskError(f"{len(prompts_PC)} prompts for {len(frames_P)} frames", "one frame for each prompt", "repeat the prompts")
+            raise MaskError(
+                f"{len(prompts_PC)} prompts for {len(frames_P)} frames", "one frame for each prompt", "repeat the prompts"
+            )
         sam = self.sam
         fine, middle, coarse = (level[frames_P] for level in features.levels)
         image = coarse + sam.no_mem_embed.view(1, -1, 1, 1)

@@ -27,7 +27,9 @@ class Tracker:
 
     def __init__(self, pixel: Pixel, prompts_SC: Tensor, frames: int, *, reverse: bool = False) -> None:
         if prompts_SC.ndim != 2 or not len(prompts_SC):
-            raise MaskError(f"prompts of shape {list(prompts_SC.shape)}", "[S, C] with S >= 1", "do not track a video without prompts")
+            raise MaskError(
+                f"prompts of shape {list(prompts_SC.shape)}", "[S, C] with S >= 1", "do not track a video without prompts"
+            )
         self.pixel, self.prompts_SC = pixel, prompts_SC
         self.frames, self.reverse = frames, reverse
         self.ungated = prompts_SC.new_zeros(0)
@@ -52,11 +54,17 @@ class Tracker:
     def _expand(self, features: Features) -> tuple[list[Tensor], list[tuple[int, int]]]:
         objects = len(self.prompts_SC)
         if len(features) not in (1, objects):
-            raise MaskError(f"features of {len(features)} frames for {objects} objects", "one frame, or one for each object", "step frame by frame")
+            raise MaskError(
+                f"features of {len(features)} frames for {objects} objects",
+                "one frame, or one for each object",
+                "step frame by frame",
+            )
         feats = [level.flatten(2).permute(2, 0, 1).expand(-1, objects, -1) for level in features.levels]
         return feats, [(level.shape[-2], level.shape[-1]) for level in features.levels]
 
-    def _sam_step(self, feats: list[Tensor], position: Tensor, sizes: list[tuple[int, int]], index: int, first: bool) -> dict[str, Any]:
+    def _sam_step(
+        self, feats: list[Tensor], position: Tensor, sizes: list[tuple[int, int]], index: int, first: bool
+    ) -> dict[str, Any]:
         sam, objects = self.pixel.sam, len(self.prompts_SC)
         places = [position.flatten(2).permute(2, 0, 1).expand(-1, objects, -1)] * len(feats)
         heard: list[Tensor] = []  # the decoder's predicted IoU, which track_step keeps to itself

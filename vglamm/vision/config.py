@@ -38,7 +38,9 @@ class SpatialConfig:
         _divides("spatial patch", self.patch, "image_size", self.image_size)
         if not -self.layers - 1 <= self.select_layer <= -1:
             raise ConfigError(
-                f"select_layer {self.select_layer}", f"-1 to {-self.layers - 1} ({self.layers} layers)", "count from the last hidden state"
+                f"select_layer {self.select_layer}",
+                f"-1 to {-self.layers - 1} ({self.layers} layers)",
+                "count from the last hidden state",
             )
 
     @property
@@ -73,7 +75,9 @@ class TemporalConfig:
         _divides("temporal heads", self.heads, "width", self.width)
         _divides("temporal patch", self.patch, "image_size", self.image_size)
         if not -self.depth <= self.select_block <= -1:
-            raise ConfigError(f"select_block {self.select_block}", f"-1 to {-self.depth} ({self.depth} blocks)", "count from the last block")
+            raise ConfigError(
+                f"select_block {self.select_block}", f"-1 to {-self.depth} ({self.depth} blocks)", "count from the last block"
+            )
 
     @property
     def grid(self) -> int:

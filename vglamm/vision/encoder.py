@@ -55,7 +55,9 @@ class Vision(nn.Module):
         chunk = self.config.temporal.chunk
         if frames % chunk or temporal.shape[1] != frames:
             raise VideoError(
-                f"{frames} spatial and {temporal.shape[1]} temporal frames", f"equal numbers, a multiple of {chunk}", "repeat the last frame"
+                f"{frames} spatial and {temporal.shape[1]} temporal frames",
+                f"equal numbers, a multiple of {chunk}",
+                "repeat the last frame",
             )
         chunks = self.temporal(rearrange(temporal, "b (k t) c h w -> (b k) t c h w", t=chunk))
         return features, rearrange(chunks, "(b k) n d -> b k n d", k=frames // chunk)

@@ -86,7 +86,9 @@ class TemporalTower(nn.Module):
     def __init__(self, config: TemporalConfig) -> None:
         super().__init__()
         self.config = config
-        self.patch_embed = nn.Conv3d(3, config.width, kernel_size=(1, config.patch, config.patch), stride=(1, config.patch, config.patch))
+        self.patch_embed = nn.Conv3d(
+            3, config.width, kernel_size=(1, config.patch, config.patch), stride=(1, config.patch, config.patch)
+        )
         self.cls_token = nn.Parameter(torch.zeros(1, 1, config.width))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + config.chunk * config.grid**2, config.width))
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
