@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from vglamm.config import ModelConfig
 from vglamm.data.world import Scene, WorldObject, make_scene
-from vglamm.data.world.codes import PROMPT_BLOCKS, first_visible, prompt_code
+from vglamm.data.world.codes import first_visible, positions, prompt_code
 from vglamm.loss import mask_loss
 from vglamm.model import VideoGLaMM
 from vglamm.pixel.decoder import to_source
@@ -55,7 +55,7 @@ class SegmentationPreparer:
         track = [min(start + k * stride, len(scene.frames) - 1) for k in range(self.track)] if self.track else []
         single = [start, *rng.integers(0, len(scene.frames), max(self.single - 1, 0)).tolist()] if self.single else []
         chosen = np.array([*track, *single], dtype=np.int64)
-        codes = [self._blur(prompt_code(scene, item), rng) for item in followed]
+        codes = [self._code(scene, item, rng) for item in followed]
         masks = [scene.mask(item.id)[chosen] for item in followed]
         if rng.random() < self.absent:
             codes.append(self._stranger(seed, scene, rng))
@@ -72,27 +72,20 @@ class SegmentationPreparer:
             "track": np.array(len(track)),
         }
 
-    def _blur(self, code: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-        place = len(code) - PROMPT_BLOCKS["place"]
-        code = code + rng.standard_normal(len(code)).astype(np.float32) * self.noise * np.float32(rng.random() * 2)
+    def _code(self, scene: Scene, item: WorldObject, rng: np.random.Generator) -> NDArray[np.float32]:
         draw = rng.random()
-        if draw < self.blank:
-            code[place:] = 0
-        elif draw < 2 * self.blank:
-            code[:place] = 0
-        return code
+        code = prompt_code(scene, item, looks=not draw < self.blank, place=not self.blank <= draw < 2 * self.blank)
+        return code + rng.standard_normal(len(code)).astype(np.float32) * np.float32(self.noise * 2 * rng.random())
 
     def _stranger(self, seed: int, scene: Scene, rng: np.random.Generator) -> NDArray[np.float32]:
+        """A whole code of an object that looks like none of this scene: without its looks it could be anything that is there."""
         here = {item.base for item in scene.objects}
         for offset in range(1, 20):
             other = make_scene(seed + 5_000_000 + offset, difficulty=self.difficulty, level=scene.level, pixels=False)
-            candidates: list[WorldObject] = [item for item in other.objects if item.base not in here]
-            if candidates:
-                return self._blur_place_only(prompt_code(other, candidates[0]), rng)
+            if candidates := [item for item in other.objects if item.base not in here]:
+                code = prompt_code(other, candidates[0])
+                return code + rng.standard_normal(len(code)).astype(np.float32) * np.float32(self.noise)
         return np.zeros_like(prompt_code(scene, scene.objects[0]))
-
-    def _blur_place_only(self, code: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-        return code + rng.standard_normal(len(code)).astype(np.float32) * np.float32(self.noise)
 
 
 class Segmentation(nn.Module):
@@ -164,11 +157,13 @@ class Segmentation(nn.Module):
 
 
 def start_present(model: VideoGLaMM) -> None:
-    """Let a new objectness head begin by saying "present": its gate would otherwise hide masks from the memory encoder."""
+    """Let a new objectness head begin by saying "present" (its gate would otherwise hide masks from the memory encoder), and let
+    SAM encode positions as prompt codes do."""
     head = model.pixel.sam.sam_mask_decoder.pred_obj_score_head
     last = head.layers[-1] if hasattr(head, "layers") else head
     with torch.no_grad():
         last.bias.fill_(2.0)
+        model.pixel.sam.sam_prompt_encoder.pe_layer.positional_encoding_gaussian_matrix.copy_(torch.from_numpy(positions()))
         for name in ("point_embeddings", "not_a_point_embed", "no_mask_embed"):
             for parameter in getattr(model.pixel.sam.sam_prompt_encoder, name).parameters():
                 parameter.mul_(0.3)

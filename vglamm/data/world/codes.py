@@ -1,9 +1,9 @@
 """Fixed codes for what a scene holds: the language in which the tiny model's parts are first taught to talk to each other.
 
 Published parts come pre-trained; parts trained from nothing have to agree first on what a visual token and a prompt mean. Here a
-code says it: looks, place and motion as one-hot or Fourier features, turned by a fixed random rotation. Vision is taught to write
-token codes, language to read them and to write prompt codes, pixel to follow prompt codes; then they are trained together and may
-leave the codes behind.
+code says it: looks and motion as fixed vectors, place in the Fourier features that SAM's prompt encoder uses for points and for
+the image (:func:`positions`). Vision is taught to write token codes, language to read them and to write prompt codes, pixel to
+follow prompt codes; then they are trained together and may leave the codes behind.
 """
 
 from __future__ import annotations
@@ -18,23 +18,24 @@ from vglamm.data.world.scene import Scene, WorldObject
 from vglamm.data.world.words import COLOURS, MOTIONS, SHAPES, TEXTURES, THINGS
 
 Array = NDArray[np.float32]
-NAME, PLACE = 64, 16
+PROMPT = 64
+NAME, SIZE = 64, 4
 BLOCKS = {
     "present": 1,
     "colour": len(COLOURS),
     "shape": len(SHAPES),
     "texture": len(TEXTURES),
     "name": NAME,
-    "place": PLACE,
+    "place": PROMPT,
+    "size": SIZE,
     "motion": len(MOTIONS),
 }
 """Blocks of a token code before its rotation and their widths."""
 RAW = sum(BLOCKS.values())
-PROMPT_NAME = 29
-PROMPT_BLOCKS = {"colour": len(COLOURS), "shape": len(SHAPES), "texture": len(TEXTURES), "name": PROMPT_NAME, "place": PLACE}
-PROMPT = sum(PROMPT_BLOCKS.values())
 _COLOURS, _SEED = tuple(COLOURS), 20261122
-_PLACE_WEIGHT = 0.5
+_PLACE_IN_TOKEN = 0.35  # a place is 64 numbers and a colour one: without it the place would be all that a token's length says
+_FREQUENCY = 0.7  # cycles for each half of the frame, standard deviation
+_LENGTHS = {"colour": 3.0, "shape": 3.0, "texture": 1.5, "name": 4.0, "size": 1.5}  # of the looks in a prompt; its place has 5.7
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,24 @@ def labels(item: WorldObject) -> Labels:
     )
 
 
-@lru_cache(maxsize=4)
-def name_codes(width: int) -> Array:
-    """float32[names, width]: a unit vector for each thing, nearly orthogonal."""
-    rng = np.random.default_rng((_SEED, width))
-    vectors = rng.standard_normal((len(THINGS), width))
+@lru_cache(maxsize=8)
+def _vectors(count: int, width: int, stream: int) -> Array:
+    """float32[count, width]: fixed unit vectors, nearly orthogonal."""
+    vectors = np.random.default_rng((_SEED, width, stream)).standard_normal((count, width))
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), dtype=np.float32)
+
+
+def name_codes(width: int) -> Array:
+    """float32[names, width]: a unit vector for each thing."""
+    return _vectors(len(THINGS), width, 0)
+
+
+@lru_cache(maxsize=1)
+def positions() -> Array:
+    """float32[2, 32]: frequencies of the Fourier features of (x, y), to be SAM's ``positional_encoding_gaussian_matrix``, so that a
+    prompt's place and the image's positions speak of the same thing."""
+    drawn = np.random.default_rng((_SEED, 2)).standard_normal((2, PROMPT // 2)) * _FREQUENCY
+    return np.asarray(drawn, dtype=np.float32)
 
 
 @lru_cache(maxsize=4)
@@ -85,16 +98,15 @@ def block(name: str) -> slice:
     raise KeyError(name)
 
 
-def place_code(x: Array, y: Array, diameter: Array) -> Array:
-    """Fourier features float32[..., 16] of centre and diameter as shares of the frame's side."""
-    waves = [f(np.pi * k * v) for v in (x, y) for k in (1, 2, 4) for f in (np.sin, np.cos)]
-    waves += [f(np.pi * k * diameter * 2) for k in (1, 2) for f in (np.sin, np.cos)]
-    return np.stack(waves, axis=-1).astype(np.float32) * np.float32(_PLACE_WEIGHT)
+def place_code(centres: Array) -> Array:
+    """Fourier features float32[..., 64] of centres float32[..., 2] (shares of width and height), as SAM encodes points."""
+    phases = 2 * np.pi * ((2 * centres - 1) @ positions())
+    return np.concatenate([np.sin(phases), np.cos(phases)], axis=-1).astype(np.float32)
 
 
-def _places(item: WorldObject, size: int) -> Array:
-    side = np.float32(size)
-    return place_code(item.centres[:, 0] / side, item.centres[:, 1] / side, item.diameters / side)
+def size_code(diameters: Array) -> Array:
+    """float32[..., 4] of diameters as shares of the frame's width."""
+    return np.stack([f(np.pi * k * diameters * 2) for k in (1, 2) for f in (np.sin, np.cos)], axis=-1).astype(np.float32)
 
 
 def _one(width: int, index: int) -> Array:
@@ -111,7 +123,8 @@ def token_codes(item: WorldObject, size: int, *, temporal: bool) -> Array:
     code = np.zeros((len(item.centres), RAW), np.float32)
     code[:, block("present")] = 1
     code[:, block("colour")] = _one(len(COLOURS), what.colour)
-    code[:, block("place")] = _places(item, size)
+    code[:, block("place")] = place_code(item.centres / np.float32(size)) * _PLACE_IN_TOKEN
+    code[:, block("size")] = size_code(item.diameters / np.float32(size)) * _PLACE_IN_TOKEN
     if temporal:
         code[:, block("motion")] = _one(len(MOTIONS), what.motion)
         return code
@@ -128,12 +141,22 @@ def first_visible(scene: Scene, item: WorldObject) -> int:
     return seen[0] if seen else 0
 
 
-def prompt_code(scene: Scene, item: WorldObject) -> Array:
-    """float32[64], about unit variance: what an object looks like and where it is when it is first visible."""
-    what, frame = labels(item), first_visible(scene, item)
-    looks = [_one(len(COLOURS), what.colour), _one(len(SHAPES), what.shape), _one(len(TEXTURES), what.texture)]
-    name = name_codes(PROMPT_NAME)[what.name] * 1.5 if what.name >= 0 else np.zeros(PROMPT_NAME, np.float32)
-    return np.concatenate([*looks, name, _places(item, scene.id_map.shape[1])[frame] * 2]) * np.float32(2.5)
+def prompt_code(scene: Scene, item: WorldObject, *, looks: bool = True, place: bool = True) -> Array:
+    """float32[64], about unit variance: what an object looks like, plus where it is when it is first visible."""
+    what, frame, side = labels(item), first_visible(scene, item), np.float32(scene.id_map.shape[1])
+    code = np.zeros(PROMPT, np.float32)
+    if place:
+        code += place_code(item.centres[frame] / side)
+        code += size_code(item.diameters[frame] / side) @ _vectors(SIZE, PROMPT, 5) * _LENGTHS["size"]
+    if looks:
+        for stream, (name, count) in enumerate(
+            (("colour", len(COLOURS)), ("shape", len(SHAPES)), ("texture", len(TEXTURES))), start=1
+        ):
+            if (index := getattr(what, name)) >= 0:
+                code += _vectors(count, PROMPT, stream)[index] * _LENGTHS[name]
+        if what.name >= 0:
+            code += name_codes(PROMPT)[what.name] * _LENGTHS["name"]
+    return code
 
 
 def owners(id_map: NDArray[np.uint8], grid: int, least: float = 0.25) -> NDArray[np.uint8]:
