@@ -66,7 +66,7 @@ class GroundingPreparer:
         item = {**self._words(scene, turns, rng), "image": np.array(image)}
         item |= self._frames(scene) if self.tokens == "frames" else self._codes(scene)
         if self.masks:
-            item |= self._targets(scene, [t for turn in turns for t in turn.targets], rng)
+            item |= self._targets(scene, turns, rng)
         return item
 
     def _words(self, scene: Scene, turns: list[Turn], rng: np.random.Generator) -> Item:
@@ -108,7 +108,9 @@ class GroundingPreparer:
         seen = prepare_vision(scene.frames[scene.llm_frames], self.config.vision, image=scene.is_image)
         return {"spatial": seen.spatial} if seen.temporal is None else {"spatial": seen.spatial, "temporal": seen.temporal}
 
-    def _targets(self, scene: Scene, targets: list[Any], rng: np.random.Generator) -> Item:
+    def _targets(self, scene: Scene, turns: list[Turn], rng: np.random.Generator) -> Item:
+        targets = [target for turn in turns for target in turn.targets]
+        kinds = np.array([KINDS.index(turn.kind) for turn in turns for _ in turn.targets], dtype=np.int64)
         starts = [first_visible(scene, scene.objects[_single(target) - 1]) for target in targets]
         last = len(scene.frames) - 1
         if starts:
@@ -129,6 +131,7 @@ class GroundingPreparer:
             "twin": np.zeros(len(picked), np.bool_),
             "track": np.array(len(track)),
             "picked": picked.astype(np.int64),
+            "picked_kinds": kinds[picked.astype(np.int64)],
         }
 
 
@@ -143,6 +146,7 @@ class Grounding(nn.Module):
     noise: standard deviation added to code tokens. hide: share of code patches blanked.
     """
 
+    summed = ("ce", "code", "mask_bce", "mask_dice", "mask_objectness")
     turn: Tensor
 
     def __init__(
@@ -230,8 +234,13 @@ class Grounding(nn.Module):
             }
             out = self.segmentation[0]({"items": [ghost]}, totals)
             return {"loss": out["loss"] * 0}
-        out = self.segmentation[0]({"items": chosen}, totals)
-        return dict(out)
+        out = dict(self.segmentation[0]({"items": chosen}, totals))
+        kinds = torch.cat([item["picked_kinds"] for item in chosen])
+        overlap_S = self.segmentation[0].overlap_SK.nanmean(1)
+        for kind in kinds.unique().tolist():
+            mean = overlap_S[kinds == kind].nanmean()
+            out |= {} if mean.isnan() else {f"iou_{KINDS[kind]}": mean}
+        return out
 
     def _tokens(self, items: list[dict[str, Tensor]]) -> list[Tensor]:
         if "spatial" in items[0]:
@@ -269,6 +278,22 @@ class Grounding(nn.Module):
                 if kind >= 0:
                     found.setdefault(KINDS[kind], []).append(bool(right[row][batch["branch"][row] == number].all()))
         return {f"exact_{kind}": torch.tensor(sum(hits) / len(hits)) for kind, hits in found.items()}
+
+    @torch.no_grad()
+    def pictures(self, items: list[Item]) -> dict[str, NDArray[np.uint8]]:
+        """Strips of frames with the masks of the model's own prompts (none before masks are trained)."""
+        if "masks" not in items[0]:
+            return {}
+        batch = self.collate(items)
+        language, given = self.model.language, batch["items"]
+        inputs = language.fuse(language.embed(batch["ids"]), self._tokens(given), [int(item["start"]) for item in given])
+        hidden = language.branched(inputs, batch["seen"], batch["positions"])
+        prompted = [
+            {**item, "prompts": language.prompts_at(hidden[row, item["segs"][item["picked"]]]).float()}
+            for row, item in enumerate(given)
+            if len(item["picked"])
+        ]
+        return self.segmentation[0].strips(prompted) if prompted else {}
 
     @torch.no_grad()
     def validate(self, items: list[Item]) -> dict[str, float]:

@@ -59,6 +59,7 @@ class Perception(nn.Module):
     """Loss: squared error of every patch's token against its code (background: zero), and cross-entropy of each attribute as read
     off the token by its distance to the known codes. No weights of its own."""
 
+    summed = ("spatial_error", "spatial_background", "temporal_error", "temporal_background")
     turn: Tensor
     names: Tensor
 

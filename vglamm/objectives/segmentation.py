@@ -16,6 +16,8 @@ from vglamm.config import ModelConfig
 from vglamm.data.world import Scene, WorldObject, make_scene
 from vglamm.data.world.codes import first_visible, positions, prompt_code
 from vglamm.loss import mask_loss
+from vglamm.media.colours import colour
+from vglamm.media.overlay import draw_mask
 from vglamm.model import VideoGLaMM
 from vglamm.pixel.decoder import to_source
 from vglamm.pixel.prepare import prepare
@@ -92,10 +94,13 @@ class Segmentation(nn.Module):
     """Loss: 2 BCE + 0.5 Dice of masks where an object is visible (before the objectness gate), and BCE of the objectness
     everywhere, for frames carried by memory and for single frames."""
 
+    summed = ("bce", "dice", "objectness")
+
     def __init__(self, model: VideoGLaMM, tokenizer: Any, *, fresh: bool = True, **data: Any) -> None:
         super().__init__()
         self.model = model
         self.settings = SegmentationPreparer(model.config, **data)
+        self.overlap_SK = torch.zeros(0)  # of the latest forward, NaN where a pair is not taught
         if fresh:
             start_present(model)
 
@@ -126,6 +131,7 @@ class Segmentation(nn.Module):
         with torch.no_grad():
             overlap = logits_SK.new_full(taught.shape, float("nan"))
             overlap[taught] = _iou(at_source > 0, target[taught] > 0)
+            self.overlap_SK = overlap
             tracked = int(items[0]["track"])
             terms |= {"iou_tracked": overlap[:, :tracked].nanmean(), "iou_single": overlap[:, tracked:].nanmean()}
         shown = {name: value.detach() for name, value in terms.items() if not value.isnan()}
@@ -154,6 +160,33 @@ class Segmentation(nn.Module):
     def validate(self, items: list[Item]) -> dict[str, float]:
         batch = self.collate(items)
         return {name: float(value) for name, value in self.forward(batch, self.count(batch)).items()}
+
+    @torch.no_grad()
+    def pictures(self, items: list[Item]) -> dict[str, NDArray[np.uint8]]:
+        """For each item a strip of its frames, uint8[h, frames * w, 3], with the masks of all prompts drawn in."""
+        return self.strips(self.collate(items)["items"])
+
+    def strips(self, batch: list[dict[str, Tensor]]) -> dict[str, NDArray[np.uint8]]:
+        """The same of collated items, whose prompts may come from elsewhere."""
+        features = self.model.pixel.features(self.model.pixel.square(torch.cat([item["frames"] for item in batch])))
+        logits_SK, objectness_SK = self._logits(features, batch)
+        return draw_strips(batch, logits_SK, objectness_SK)
+
+
+def draw_strips(items: list[dict[str, Tensor]], logits_SK: Tensor, objectness_SK: Tensor) -> dict[str, NDArray[np.uint8]]:
+    """The frames of each item side by side, with every mask that is said to be there in its track's colour."""
+    strips: dict[str, NDArray[np.uint8]] = {}
+    first = 0
+    for number, item in enumerate(items):
+        frames = np.ascontiguousarray(item["frames"].permute(0, 2, 3, 1).numpy())
+        for s in range(len(item["prompts"])):
+            shown = to_source(logits_SK[first + s], (frames.shape[1], frames.shape[2])) > 0
+            shown &= (objectness_SK[first + s] > 0)[:, None, None]
+            for frame, mask in zip(frames, shown.numpy(), strict=True):
+                draw_mask(frame, mask, colour(s), 0.5, 1)
+        first += len(item["prompts"])
+        strips[f"clip{number}"] = np.concatenate(list(frames), axis=1)
+    return strips
 
 
 def start_present(model: VideoGLaMM) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from vglamm.data.world import KINDS
 from vglamm.data.world.tokenizer import build_tokenizer
 from vglamm.errors import ConfigError
 from vglamm.freeze import train_only
@@ -112,3 +113,22 @@ def test_unknown_names_and_settings_are_refused(model: VideoGLaMM) -> None:
         objective("perception", model, build_tokenizer(), colour="red")
     with pytest.raises(ConfigError, match="codes"):
         objective("grounding", model, build_tokenizer(), tokens="sounds")
+
+
+@pytest.mark.parametrize(("name", "part", "settings"), [CASES[1], CASES[3]], ids=["segmentation", "grounding-masks"])
+def test_pictures_are_strips_of_frames(model: VideoGLaMM, name: str, part: str, settings: dict[str, Any]) -> None:
+    made = build(model, name, part, settings).eval()
+    items = [made.preparer()(seed) for seed in (1, 2)]
+    strips = made.pictures(items)
+    assert strips
+    for strip in strips.values():
+        assert strip.dtype == "uint8"
+        assert strip.shape == (128, 128 * len(items[0]["frames"]), 3)
+
+
+def test_validation_tells_overlap_and_exactness_by_kind(model: VideoGLaMM) -> None:
+    made = build(model, *CASES[3]).eval()
+    found = made.validate([made.preparer()(seed) for seed in range(1, 5)])
+    assert any(name.startswith("mask_iou_") and name.removeprefix("mask_iou_") in KINDS for name in found)
+    assert any(name.startswith("exact_") for name in found)
+    assert set(made.summed) <= set(found)
