@@ -4,6 +4,7 @@
 #   make test       environment, install, then format, lint, types, import contracts and the tests (minutes)
 #   make test-more  the long tests: slow, browser, fault, docs, wheel
 #   make system     Debian packages that some of the long tests need (ffmpeg, chromium, an emoji font)
+#   make -j2 tiny   train the shipped tiny model: stages on two cores, hours; interrupt and repeat as you like
 #   make bench      benchmarks          make soak   long-running checks          make clean   remove caches and results
 
 PYTHON ?= python3
@@ -19,7 +20,7 @@ LONG   := slow or browser or fault or docs or wheel
 RUN := OMP_NUM_THREADS=1 DS_ACCELERATOR=cpu HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 PYTEST := $(RUN) $(BIN)/python -m pytest
 
-.PHONY: demo install test lint types contracts unit integration test-more system bench soak clean
+.PHONY: demo install test lint types contracts unit integration test-more system bench soak clean tiny tiny-perception tiny-segmentation tiny-language tiny-tracking tiny-reading tiny-joint
 
 demo: $(STAMP)
 	$(BIN)/vglamm demo --out $(OUT)
@@ -63,6 +64,19 @@ system:
 	root=$$([ "$$(id -u)" = 0 ] || echo sudo); \
 	echo "installing $$missing"; \
 	$$root apt-get update -q && $$root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing
+
+# Stages of the tiny model, two at a time with -j2. Each run goes on where it was interrupted, and is done at once when it is done.
+TRAIN := $(RUN) $(BIN)/vglamm train
+tiny-perception tiny-segmentation tiny-language: $(STAMP)
+	$(TRAIN) $@ --local
+tiny-tracking: tiny-segmentation
+	$(TRAIN) $@ --local
+tiny-reading: tiny-perception tiny-language
+	$(TRAIN) $@ --local
+tiny-joint: tiny-reading tiny-tracking
+	$(TRAIN) $@
+tiny: tiny-joint
+	$(RUN) $(BIN)/python -m ray_jobs.ship runs/tiny-joint vglamm/weights/tiny docs/tiny-card.md
 
 bench: $(STAMP)
 	$(RUN) $(BIN)/python -m benchmarks.run

@@ -39,7 +39,7 @@ def train(source: str, overrides: Sequence[str] = (), *, local: bool = False) ->
 
 
 def run_local(recipe: Recipe) -> Path:
-    """The whole run in this process, without Ray and DeepSpeed. SIGINT and SIGTERM end it with a checkpoint."""
+    """The whole run in this process, without Ray and DeepSpeed. SIGINT and SIGTERM end it with a checkpoint and KeyboardInterrupt."""
     torch.set_num_threads(recipe.threads)
     recipes.keep(recipe)
     recipe = in_one(recipe)
@@ -61,7 +61,9 @@ def run_local(recipe: Recipe) -> Path:
     with _takers(recipe) as takers, _stop_signals() as stop:
         here = Here(recipe, takers)
         keep = partial(write_checkpoint, objective, engine, tokenizer)
-        Loop(recipe, objective, engine, feed, here, state, held_out, keep, stop.is_set).run()
+        reached = Loop(recipe, objective, engine, feed, here, state, held_out, keep, stop.is_set).run()
+        if stop.is_set() and reached.step < recipe.steps:
+            raise KeyboardInterrupt
     last = store.latest(recipe.folder)
     assert last is not None
     return last

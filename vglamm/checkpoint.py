@@ -28,7 +28,7 @@ from vglamm.source import PARTS, TOKENIZER_FILES, fetch, resolve
 from vglamm.tensors import Plan, TensorFile, fit, write
 from vglamm.vision.encoder import Vision
 
-__all__ = ["identity", "load", "load_config", "load_tokenizer", "model_hash", "resolve", "save", "skeleton"]
+__all__ = ["identity", "load", "load_config", "load_tokenizer", "model_hash", "resolve", "save", "skeleton", "stored_dtype"]
 
 log = logging.getLogger(__name__)
 Source = str | os.PathLike[str]
@@ -77,6 +77,13 @@ def load(
     for name in (part,) if part else PARTS:
         _fill(model if part else getattr(model, name), folder / f"{name}.safetensors", device, as_dtype(dtype))
     return model.to(device).eval()
+
+
+def stored_dtype(source: Source, part: str = "language") -> torch.dtype:
+    """The dtype in which most tensors of a part are stored."""
+    file = TensorFile(resolve(source, part=part) / f"{part}.safetensors")
+    found = [dtype for dtype in file.dtypes.values() if dtype.is_floating_point]
+    return max(set(found), key=found.count) if found else torch.float32
 
 
 def skeleton(config: ModelConfig, part: str | None = None) -> nn.Module:

@@ -69,7 +69,7 @@ def _shipped(name: str) -> Path:
         raise CheckpointError(
             f"no {name} weights in this installation",
             f"a checkpoint in {Path('vglamm') / 'weights' / name}",
-            f"install a released wheel, or train it with `vglamm train {name}` and pass the folder that it writes",
+            f"install a released wheel, or train it with `make -j2 {name}` in a checkout",
         )
     return folder
 

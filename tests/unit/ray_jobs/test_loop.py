@@ -15,6 +15,7 @@ from ray_jobs import store
 from ray_jobs.loop import joined, means
 from ray_jobs.recipes import Recipe
 from ray_jobs.record import read
+from ray_jobs.store import latest
 from ray_jobs.train import run_local
 from tests.unit.ray_jobs.lines import Lines
 from vglamm import checkpoint
@@ -129,7 +130,11 @@ def test_a_signal_ends_a_run_with_a_checkpoint(lines_recipe: Make, monkeypatch: 
 
     monkeypatch.setattr(Lines, "count", terminated)
     before = signal.getsignal(signal.SIGTERM)
-    assert run_local(recipe).name in ("step-0000005", "step-0000006")
+    with pytest.raises(KeyboardInterrupt):
+        run_local(recipe)
+    found = latest(recipe.folder)
+    assert found is not None
+    assert found.name in ("step-0000005", "step-0000006")
     assert signal.getsignal(signal.SIGTERM) is before
 
 

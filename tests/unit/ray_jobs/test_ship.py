@@ -1,0 +1,35 @@
+"""Shipping: half precision in the file, the same model when it is loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import vglamm
+from ray_jobs import store
+from ray_jobs.ship import ship
+from tests import fakes
+from vglamm import checkpoint
+from vglamm.errors import CheckpointError
+
+
+def test_a_run_becomes_a_small_checkpoint_that_computes_in_float32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = fakes.model()
+    made = checkpoint.save(model, tmp_path / "run" / "step-0000010", tokenizer=fakes.tokenizer())
+    monkeypatch.setattr(store, "latest", lambda run: made)
+    shipped = ship(tmp_path / "run", tmp_path / "toy", "# Toy")
+    assert (shipped / "README.md").read_text() == "# Toy"
+    assert checkpoint.load_config(shipped).name == "toy"
+    assert checkpoint.stored_dtype(shipped) == torch.float16
+    sizes = [sum(file.stat().st_size for file in folder.glob("*.safetensors")) for folder in (made, shipped)]
+    assert sizes[1] < 0.6 * sizes[0]
+    walk = vglamm.load(str(shipped))
+    assert {p.dtype for p in walk.vision.part.parameters()} == {torch.float32}
+    assert walk.language.dtype == torch.float32
+
+
+def test_a_run_without_a_checkpoint_cannot_be_shipped(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="make -j2 tiny"):
+        ship(tmp_path, tmp_path / "toy", "# Toy")
