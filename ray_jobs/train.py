@@ -39,7 +39,7 @@ def train(source: str, overrides: Sequence[str] = (), *, local: bool = False) ->
 
 
 def run_local(recipe: Recipe) -> Path:
-    """The whole run in this process, without Ray and DeepSpeed. SIGINT and SIGTERM end it with a checkpoint and KeyboardInterrupt."""
+    """The whole run in this process, without Ray and DeepSpeed. A signal ends it with a checkpoint and KeyboardInterrupt."""
     torch.set_num_threads(recipe.threads)
     recipes.keep(recipe)
     recipe = in_one(recipe)
