@@ -23,7 +23,7 @@ def preset(name: str) -> ModelConfig:
 def tiny() -> ModelConfig:
     """Sizes for a laptop's CPU, trained on the generated world: 8 frames to the LLM (288 spatial and 128 temporal tokens), and
     SAM 2.0's modules with a narrow Hiera at 128 px. Grounding frames default to 8 a second, the world's own rate."""
-    width, prompt = 192, 64
+    width, prompt = 192, 128
     return ModelConfig(
         vision=VisionConfig(
             spatial=SpatialConfig(

@@ -18,15 +18,15 @@ from vglamm.data.world.scene import Scene, WorldObject
 from vglamm.data.world.words import COLOURS, MOTIONS, SHAPES, TEXTURES, THINGS
 
 Array = NDArray[np.float32]
-PROMPT = 64
-NAME, SIZE = 64, 4
+PROMPT = 128
+NAME, PLACE, SIZE = 64, 64, 4
 BLOCKS = {
     "present": 1,
     "colour": len(COLOURS),
     "shape": len(SHAPES),
     "texture": len(TEXTURES),
     "name": NAME,
-    "place": PROMPT,
+    "place": PLACE,
     "size": SIZE,
     "motion": len(MOTIONS),
 }
@@ -34,8 +34,9 @@ BLOCKS = {
 RAW = sum(BLOCKS.values())
 _COLOURS, _SEED = tuple(COLOURS), 20261122
 _PLACE_IN_TOKEN = 0.35  # a place is 64 numbers and a colour one: without it the place would be all that a token's length says
+_ONCE = np.r_[0 : PLACE // 2, PLACE : PLACE + PLACE // 2]  # features of a place without their doubles
 _FREQUENCY = 0.7  # cycles for each half of the frame, standard deviation
-_LENGTHS = {"colour": 3.0, "shape": 3.0, "texture": 1.5, "name": 4.0, "size": 1.5}  # of the looks in a prompt; its place has 5.7
+_LENGTHS = {"colour": 4.2, "shape": 4.2, "texture": 2.1, "name": 5.6, "size": 2.1}  # of the looks in a prompt; its place has 8
 
 
 @dataclass(frozen=True)
@@ -74,10 +75,11 @@ def name_codes(width: int) -> Array:
 
 @lru_cache(maxsize=1)
 def positions() -> Array:
-    """float32[2, 32]: frequencies of the Fourier features of (x, y), to be SAM's ``positional_encoding_gaussian_matrix``, so that a
-    prompt's place and the image's positions speak of the same thing."""
-    drawn = np.random.default_rng((_SEED, 2)).standard_normal((2, PROMPT // 2)) * _FREQUENCY
-    return np.asarray(drawn, dtype=np.float32)
+    """float32[2, 64]: frequencies of the Fourier features of (x, y), to be SAM's ``positional_encoding_gaussian_matrix``, so that a
+    prompt's place and the image's positions speak of the same thing. Each of 32 comes twice: a visual token has room for 64
+    features, and a prompt's 128 have to follow from them."""
+    drawn = np.random.default_rng((_SEED, 2)).standard_normal((2, PLACE // 2)) * _FREQUENCY
+    return np.concatenate([drawn, drawn], axis=1).astype(np.float32)
 
 
 @lru_cache(maxsize=4)
@@ -99,7 +101,7 @@ def block(name: str) -> slice:
 
 
 def place_code(centres: Array) -> Array:
-    """Fourier features float32[..., 64] of centres float32[..., 2] (shares of width and height), as SAM encodes points."""
+    """Fourier features float32[..., 128] of centres float32[..., 2] (shares of width and height), as SAM encodes points."""
     phases = 2 * np.pi * ((2 * centres - 1) @ positions())
     return np.concatenate([np.sin(phases), np.cos(phases)], axis=-1).astype(np.float32)
 
@@ -123,7 +125,7 @@ def token_codes(item: WorldObject, size: int, *, temporal: bool) -> Array:
     code = np.zeros((len(item.centres), RAW), np.float32)
     code[:, block("present")] = 1
     code[:, block("colour")] = _one(len(COLOURS), what.colour)
-    code[:, block("place")] = place_code(item.centres / np.float32(size)) * _PLACE_IN_TOKEN
+    code[:, block("place")] = place_code(item.centres / np.float32(size))[:, _ONCE] * _PLACE_IN_TOKEN
     code[:, block("size")] = size_code(item.diameters / np.float32(size)) * _PLACE_IN_TOKEN
     if temporal:
         code[:, block("motion")] = _one(len(MOTIONS), what.motion)
@@ -142,7 +144,7 @@ def first_visible(scene: Scene, item: WorldObject) -> int:
 
 
 def prompt_code(scene: Scene, item: WorldObject, *, looks: bool = True, place: bool = True) -> Array:
-    """float32[64], about unit variance: what an object looks like, plus where it is when it is first visible."""
+    """float32[128], about unit variance: what an object looks like, plus where it is when it is first visible."""
     what, frame, side = labels(item), first_visible(scene, item), np.float32(scene.id_map.shape[1])
     code = np.zeros(PROMPT, np.float32)
     if place:
