@@ -53,7 +53,7 @@ def fast(model: VideoGLaMM, asked: Question, limit: int) -> tuple[list[int], dic
     """The package's way, as the steps take it. Also the seconds to the visual tokens, from there to the first token, and of each
     token after it."""
     begin = time.perf_counter()
-    [visual_ND] = model.encode([asked.spatial], [asked.temporal])
+    [visual_ND] = model.vision.encode([asked.spatial], [asked.temporal])
     seen = time.perf_counter()
     whole = torch.cat([asked.ids[:HEAD], asked.ids.new_zeros(len(visual_ND)), asked.ids[HEAD:]])[None]
     inputs_BLD = model.language.fuse(model.language.embed(whole), [visual_ND], [HEAD])
@@ -83,7 +83,7 @@ def run(*, rounds: int, name: str = "small", tokens: int = 64) -> Section:
     seconds = interleaved({"theirs": theirs, "ours": ours}, rounds)
     if written["theirs"] != written["ours"]:
         raise SystemExit(f"the published way wrote {written['theirs']}, ours {written['ours']}: a ratio would mean nothing")
-    visual = len(model.encode([asked.spatial], [asked.temporal])[0])
+    visual = len(model.vision.encode([asked.spatial], [asked.temporal])[0])
     how = (
         f"Preset `{name}` in float32: {config.vision.frames} frames, {visual} visual and {HEAD + TAIL} text tokens, {tokens} new "
         f"tokens, greedy, {rounds} rounds. Both ways wrote the same ids. Published way: both towers and the whole prompt again for "

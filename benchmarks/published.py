@@ -27,7 +27,7 @@ def write(model: VideoGLaMM, spatial: Tensor, temporal: Tensor, ids_L: Tensor, s
 
 def whole_pass(model: VideoGLaMM, spatial: Tensor, temporal: Tensor, ids_L: Tensor, start: int) -> tuple[Tensor, int]:
     """Logits float[L + N, V] at every position, and the number N of visual tokens."""
-    [visual_ND] = model.encode([spatial], [temporal])
+    [visual_ND] = model.vision.encode([spatial], [temporal])
     whole = torch.cat([ids_L[:start], ids_L.new_zeros(len(visual_ND)), ids_L[start:]])[None]
     hidden_BLD = model.language(whole, torch.ones_like(whole), [visual_ND], [start])
     return model.language.logits(hidden_BLD)[0], len(visual_ND)

@@ -23,7 +23,7 @@ from vglamm.language.config import LanguageConfig
 from vglamm.language.dialogue import Scribe
 from vglamm.model import VideoGLaMM
 from vglamm.pixel.decoder import Pixel
-from vglamm.presets import preset
+from vglamm.presets import narrow_sam, preset
 from vglamm.vision.config import SpatialConfig, TemporalConfig, VisionConfig
 
 ASSETS = Path(__file__).parent / "assets"
@@ -89,9 +89,7 @@ def language_config(kind: str = "phi3", *, sliding_window: int | None = None, la
 def config(language: LanguageConfig | None = None) -> ModelConfig:
     """4 frames of 32 px for the LM (32 visual tokens; 16 for an image), SAM 2's modules with a narrow Hiera at 64 px."""
     language = language or language_config()
-    pixel = preset("tiny").pixel
-    layer = "memory_attention.layer"
-    grid = {f"{layer}.self_attention.feat_sizes": [4, 4], f"{layer}.cross_attention.feat_sizes": [4, 4]}
+    overrides = narrow_sam(language.prompt_width, side=4)
     return ModelConfig(
         vision=VisionConfig(
             spatial=SpatialConfig(width=32, mlp_width=64, layers=3, heads=2, image_size=32, patch=8, projection=16),
@@ -102,7 +100,16 @@ def config(language: LanguageConfig | None = None) -> ModelConfig:
             adapter_width=language.width,
         ),
         language=language,
-        pixel=replace(pixel, overrides=pixel.overrides | grid, image_size=64, longest=64, chunk=3, cache=16, anchors=3),
+        pixel=replace(
+            preset("tiny").pixel,
+            overrides=overrides,
+            prompt_width=language.prompt_width,
+            image_size=64,
+            longest=64,
+            chunk=3,
+            cache=16,
+            anchors=3,
+        ),
         name="fake",
     )
 

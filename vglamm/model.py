@@ -73,21 +73,8 @@ class VideoGLaMM(nn.Module):
         self.language = Language(config.language)
         self.pixel = Pixel(config.pixel)
 
-    def encode(self, spatial: list[Tensor], temporal: list[Tensor | None]) -> list[Tensor]:
-        """Visual tokens float[N, D] of each video or image; videos of equal shape share one pass, and so do images."""
-        tokens: list[Tensor | None] = [None] * len(spatial)
-        groups: dict[tuple[bool, torch.Size], list[int]] = {}
-        for b, shown in enumerate(spatial):
-            groups.setdefault((temporal[b] is None, shown.shape), []).append(b)
-        for (image, _), members in groups.items():
-            looks = torch.stack([spatial[b] for b in members])
-            moves = None if image else torch.stack([frames for b in members if (frames := temporal[b]) is not None])
-            for b, rows in zip(members, self.vision(looks, moves), strict=True):
-                tokens[b] = rows
-        return [rows for rows in tokens if rows is not None]
-
     def forward(self, batch: Batch) -> Output:
-        tokens = self.encode(batch.spatial, batch.temporal)
+        tokens = self.vision.encode(batch.spatial, batch.temporal)
         hidden_RLD = self.language(batch.ids_RL, batch.mask_RL, [tokens[b] for b in batch.video_of], batch.starts)
         segs = batch.segs or [(0, 0)]  # without a prompt, a ghost of one keeps every part in the graph
         rows, columns = (torch.tensor(axis, device=hidden_RLD.device) for axis in zip(*segs, strict=True))

@@ -45,7 +45,7 @@ def tiny() -> ModelConfig:
         ),
         pixel=PixelConfig(
             size="t",
-            overrides=_narrow_sam(prompt, side=8),
+            overrides=narrow_sam(prompt, side=8),
             image_size=128,
             longest=128,
             prompt_width=prompt,
@@ -126,7 +126,7 @@ def _rope(side: int) -> dict[str, object]:
     return {f"{layer}.self_attention.feat_sizes": [side, side], f"{layer}.cross_attention.feat_sizes": [side, side]}
 
 
-def _narrow_sam(width: int, *, side: int) -> dict[str, object]:
+def narrow_sam(width: int, *, side: int) -> dict[str, object]:
     """SAM 2 with prompts of this width, a Hiera of 32..256 channels, and mask 0 at inference, the one that training trains."""
     memory, layer = 16, "memory_attention.layer"
     return {

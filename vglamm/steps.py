@@ -67,17 +67,12 @@ class VisionStep(_Step[Vision]):
     @torch.inference_mode()
     def __call__(self, inputs: Sequence[VisionInput]) -> list[VisualTokens]:
         """Inputs of equal shape share one pass."""
-        groups: dict[tuple[Any, ...], list[int]] = {}
-        for i, given in enumerate(inputs):
-            groups.setdefault((given.is_image, given.spatial.shape), []).append(i)
-        made: dict[int, VisualTokens] = {}
-        for members in groups.values():
-            looks = np.stack([inputs[i].spatial for i in members])
-            moves = [moved for i in members if (moved := inputs[i].temporal) is not None]
-            rows = self.part(self._tensor(looks), self._tensor(np.stack(moves)) if moves else None)
-            for i, tokens in zip(members, rows, strict=True):
-                made[i] = VisualTokens(to_wire(tokens), len(inputs[i].spatial) if moves else 0)
-        return [made[i] for i in range(len(inputs))]
+        looks = [self._tensor(given.spatial) for given in inputs]
+        moves = [None if given.temporal is None else self._tensor(given.temporal) for given in inputs]
+        return [
+            VisualTokens(to_wire(tokens), 0 if given.is_image else len(given.spatial))
+            for given, tokens in zip(inputs, self.part.encode(looks, moves), strict=True)
+        ]
 
     def _tensor(self, frames: NDArray[np.uint8]) -> Tensor:
         return torch.from_numpy(frames).to(self.device)

@@ -246,7 +246,7 @@ class Grounding(nn.Module):
         if "spatial" in items[0]:
             train = any(p.requires_grad for p in self.model.vision.parameters())
             with torch.set_grad_enabled(train and torch.is_grad_enabled()):
-                return self.model.encode([item["spatial"] for item in items], [item.get("temporal") for item in items])
+                return self.model.vision.encode([item["spatial"] for item in items], [item.get("temporal") for item in items])
         return [self._code_tokens(item) for item in items]
 
     def _code_tokens(self, item: dict[str, Tensor]) -> Tensor:

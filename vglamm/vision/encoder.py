@@ -77,3 +77,16 @@ class Vision(nn.Module):
     def forward(self, spatial: Tensor, temporal: Tensor | None) -> Tensor:
         """uint8 frames of B videos (or B images, ``temporal`` None) -> visual tokens float[B, N, D]."""
         return self.adapt(*self.towers(*self.normalise(spatial, temporal)))
+
+    def encode(self, spatial: list[Tensor], temporal: list[Tensor | None]) -> list[Tensor]:
+        """uint8[T, 3, h, w] frames of videos and images (temporal None) in any mixture -> visual tokens float[N, D] of each, in
+        order. Inputs of equal shape share one pass."""
+        groups: dict[tuple[bool, torch.Size], list[int]] = {}
+        for b, shown in enumerate(spatial):
+            groups.setdefault((temporal[b] is None, shown.shape), []).append(b)
+        tokens: dict[int, Tensor] = {}
+        for (image, _), members in groups.items():
+            looks = torch.stack([spatial[b] for b in members])
+            moves = None if image else torch.stack([frames for b in members if (frames := temporal[b]) is not None])
+            tokens |= dict(zip(members, self(looks, moves), strict=True))
+        return [tokens[b] for b in range(len(spatial))]
