@@ -135,7 +135,8 @@ const wait = () => new Promise((done) => probe.video.addEventListener("seeked", 
   for (const k of [4, 0, 5, 2]) {
     const seeked = wait();
     probe.seek(k);
-    await seeked;
+    await seeked;  // a busy browser may paint the new frame a little after it says so: it has some frames' time to do it
+    for (let n = 0; n < 200 && Math.abs(grey() - (30 + 40 * k)) >= 12; n++) await new Promise(requestAnimationFrame);
     log.push({ k, position: probe.position, alpha: alpha(), grey: grey() });
   }
   document.getElementById("probe").textContent = JSON.stringify(log);
