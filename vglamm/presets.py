@@ -36,7 +36,7 @@ def tiny() -> ModelConfig:
             adapter_width=width,
         ),
         language=LanguageConfig(
-            lm=_phi3_lm(vocab=1536, width=width, mlp=384, layers=6, heads=6, context=2048)
+            lm=_phi3_lm(vocab=1536, width=width, mlp=384, layers=6, heads=4, context=2048)
             | {"initializer_range": 0.07, "bos_token_id": None, "eos_token_id": 1},
             prompt_width=prompt,
             seg_token=1535,
