@@ -35,8 +35,6 @@ def run_on_ray(recipe: Recipe) -> Path:
     stopped. ``storage`` must be a path that all nodes share."""
     import ray
 
-    if "://" in recipe.storage:
-        raise ConfigError(f"storage={recipe.storage}", "a path that all nodes share", "mount the bucket or a shared volume")
     recipe = replace(recipe, storage=str(Path(recipe.storage).resolve()))
     if not ray.is_initialized():
         ray.init(log_to_driver=False)

@@ -141,6 +141,8 @@ class Recipe:
             raise ConfigError("precision=bf16 with zero=0", "zero=1 or more (on one worker it shards nothing)", "add zero=1")
         for name in self.init:
             _among("a part in init", name, ("all", "vision", "language", "pixel", "heads"))
+        if "://" in self.storage:
+            raise ConfigError(f"storage={self.storage}", "a path that all nodes share", "mount the bucket or a shared volume")
         if not self.name or "/" in self.name or self.name.startswith("."):
             raise ConfigError(f"name={self.name!r}", "a plain name for the run's folder", "choose another name")
         least = {
@@ -195,6 +197,9 @@ def load(source: str, overrides: Sequence[str] = ()) -> Recipe:
         raise ConfigError(f"a recipe that cannot be read ({error})", "YAML", f"fix {source} or the overrides") from error
     if not isinstance(tree, dict):
         raise ConfigError(f"{source} without keys", "a mapping", "write a recipe")
+    log = tree.get("log")
+    if isinstance(log, dict) and log.get("tracking") is False:
+        log["tracking"] = "off"  # YAML takes the bare word for a truth value
     return from_tree(Recipe, {str(key): value for key, value in tree.items()})
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib
 import json
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -51,6 +54,22 @@ def complete(folder: Path) -> bool:
     except (OSError, json.JSONDecodeError):
         return False
     return all((folder / name).is_file() and (folder / name).stat().st_size == size for name, size in sizes.items())
+
+
+@contextmanager
+def claimed(run: Path) -> Iterator[None]:
+    """Hold a run's folder: two processes in one run would write over each other's steps. ConfigError if another one holds it."""
+    run.mkdir(parents=True, exist_ok=True)
+    with (run / ".lock").open("w", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError(
+                f"a second start of the run {run.name}",
+                "one process at a time",
+                "wait for the first to end, or choose another --name",
+            ) from error
+        yield  # the lock goes with the process, however it ends
 
 
 def prune(run: Path, keep: int) -> None:

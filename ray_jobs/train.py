@@ -31,11 +31,12 @@ log = logging.getLogger(__name__)
 def train(source: str, overrides: Sequence[str] = (), *, local: bool = False) -> Path:
     """Run a recipe to its end, going on where the run of that name stopped; returns its last checkpoint folder."""
     recipe = recipes.load(source, overrides)
-    if local:
-        return run_local(recipe)
-    from ray_jobs.cluster import run_on_ray
+    with store.claimed(recipe.folder):
+        if local:
+            return run_local(recipe)
+        from ray_jobs.cluster import run_on_ray
 
-    return run_on_ray(recipe)
+        return run_on_ray(recipe)
 
 
 def run_local(recipe: Recipe) -> Path:

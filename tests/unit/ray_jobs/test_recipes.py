@@ -57,3 +57,12 @@ def test_an_unknown_recipe_lists_the_known(tmp_path: Path) -> None:
         load("no-such-recipe")
     with pytest.raises(ConfigError, match="no recipe at"):
         load(str(tmp_path / "none.yaml"))
+
+
+def test_tracking_off_may_be_written_bare() -> None:
+    assert load("tiny-language", ["log.tracking=off"]).log.tracking == "off"
+
+
+def test_storage_is_a_path() -> None:
+    with pytest.raises(ConfigError, match="all nodes share"):
+        load("tiny-language", ["storage=s3://bucket/runs"])

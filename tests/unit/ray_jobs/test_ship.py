@@ -12,7 +12,7 @@ from ray_jobs import store
 from ray_jobs.ship import ship
 from tests import fakes
 from vglamm import checkpoint
-from vglamm.errors import CheckpointError
+from vglamm.errors import CheckpointError, ConfigError
 
 
 def test_a_run_becomes_a_small_checkpoint_that_computes_in_float32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,3 +33,14 @@ def test_a_run_becomes_a_small_checkpoint_that_computes_in_float32(tmp_path: Pat
 def test_a_run_without_a_checkpoint_cannot_be_shipped(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="make -j2 tiny"):
         ship(tmp_path, tmp_path / "toy", "# Toy")
+
+
+def test_a_run_belongs_to_one_process_at_a_time(tmp_path: Path) -> None:
+    with (
+        store.claimed(tmp_path / "run"),
+        pytest.raises(ConfigError, match="one process at a time"),
+        store.claimed(tmp_path / "run"),
+    ):
+        pass
+    with store.claimed(tmp_path / "run"):  # free again
+        pass
