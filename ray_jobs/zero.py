@@ -160,7 +160,7 @@ class Group:
 
     def sum(self, tensor: Tensor) -> Tensor:
         device = tensor.device
-        moved = tensor.cuda() if dist.get_backend() == "nccl" else tensor.clone()
+        moved = tensor.to("cuda") if dist.get_backend() == "nccl" else tensor.clone()
         dist.all_reduce(moved)
         return moved.to(device)
 
