@@ -26,18 +26,20 @@ SHARPNESS = 8.0  # of the softmax over the known codes of an attribute
 class PerceptionPreparer:
     """seed -> frames of both towers, the owner of each patch, and every object's raw codes and labels.
 
-    looks: frames for the spatial tower; the temporal one gets one chunk. Neighbouring frames teach little new.
+    looks: frames for the spatial tower; the temporal one gets one chunk. Neighbouring frames teach little new. easy_share: share
+    of easy scenes; easy_before: all scenes of seeds below are easy, so that a run begins with what is plainly seen.
     """
 
     config: ModelConfig
     difficulty: str = "normal"
     level: str | None = None
     easy_share: float = 0.0
+    easy_before: int = 0
     looks: int = 2
 
     def __call__(self, seed: int) -> Item:
         rng = np.random.default_rng((seed, 77))
-        difficulty = "easy" if rng.random() < self.easy_share else self.difficulty
+        difficulty = "easy" if rng.random() < self.easy_share or seed < self.easy_before else self.difficulty
         scene = make_scene(seed, difficulty=difficulty, level=self.level)
         vision, size = self.config.vision, scene.id_map.shape[1]
         chunk = vision.temporal.chunk
