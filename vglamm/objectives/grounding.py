@@ -135,6 +135,13 @@ class GroundingPreparer:
         }
 
 
+def start_tied(model: VideoGLaMM) -> None:
+    """Give every word the vector it is read by as the one it is written by; they part in training."""
+    words = model.language.lm
+    with torch.no_grad():
+        words.get_output_embeddings().weight.copy_(words.get_input_embeddings().weight)
+
+
 def _single(target: Any) -> int:
     return target if isinstance(target, int) else int(target[0])
 
@@ -143,7 +150,8 @@ class Grounding(nn.Module):
     """Loss: cross-entropy of the answers, squared error of prompts against their codes (``code`` times), and with ``masks`` the
     loss of :class:`Segmentation` on the prompts. No weights of its own.
 
-    noise: standard deviation added to code tokens. hide: share of code patches blanked.
+    noise: standard deviation added to code tokens. hide: share of code patches blanked. tie: begin with the same vector for a word
+    read and written, for a language model that knows nothing yet: copying then is one skill, not one for each word.
     """
 
     summed = ("ce", "code", "mask_bce", "mask_dice", "mask_objectness")
@@ -158,6 +166,7 @@ class Grounding(nn.Module):
         noise: float = 0.05,
         hide: float = 0.1,
         seed: int = 0,
+        tie: bool = False,
         **data: Any,
     ) -> None:
         super().__init__()
@@ -167,6 +176,8 @@ class Grounding(nn.Module):
         self.settings = GroundingPreparer(model.config, Scribe(tokenizer, model.config.language), **data)
         self.segmentation = [Segmentation(model, tokenizer, fresh=False)]  # in a list: it shares the model, it is not a child
         self.register_buffer("turn", torch.from_numpy(rotation(model.config.vision.adapter_width)), persistent=False)
+        if tie:
+            start_tied(model)
 
     def preparer(self) -> GroundingPreparer:
         return self.settings
