@@ -28,9 +28,9 @@ class Annotation:
     """One question about one video and what came of it.
 
     id: unique in a run: the video's id, and after it ``#2``, ``#3``, ... for the second and later questions of a video. position:
-    place in the run, from 0. video: the video's id. uri: where it was read. sha256: of the file's bytes, None if it could not be read. status:
-    "ok", "failed" or "skipped". answer: of an "ok" row. error_type, error: of the others. config: hash of the settings of the run.
-    extra: columns passed through.
+    place in the run, from 0. video: the video's id. uri: where it was read. sha256: of the file's bytes, None if it could not be
+    read. status: "ok", "failed" or "skipped". answer: of an "ok" row. error_type, error: of the others. config: hash of the
+    settings of the run. extra: columns passed through.
     """
 
     id: str
