@@ -8,6 +8,7 @@
     │   └── VideoFrameError     a frame that was asked for cannot be had exactly
     ├── DialogueError       a question or an answer cannot be used (empty, too long, misaligned)
     ├── MaskError           masks, RLE or prompts do not fit each other
+    ├── CorpusError         a data set on disk is incomplete or is not laid out as documented
     ├── CheckpointError     a checkpoint is missing, incomplete or does not fit its config
     ├── ConfigError         a config, preset, recipe or override is wrong
     └── EnvironmentProblem  something of the machine is missing (a package, a program, memory)
@@ -55,6 +56,10 @@ class DialogueError(VglammError):
 
 class MaskError(VglammError):
     """Masks, their RLE or their prompts do not fit each other."""
+
+
+class CorpusError(VglammError):
+    """A data set on disk: a file or key is missing, an id does not exist, or sizes and counts do not agree."""
 
 
 class CheckpointError(VglammError):

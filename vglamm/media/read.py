@@ -127,20 +127,28 @@ class ImageSource(VideoSource):
         self.times = np.zeros(1)
 
     def _walk(self, wanted: list[int]) -> Iterator[tuple[int, Frames]]:
-        from PIL import Image, ImageOps
-
-        try:
-            with Image.open(self.info.path, formats=[self.info.codec.upper()]) as image:
-                turned = ImageOps.exif_transpose(image)
-                if turned.mode.startswith("I;16"):  # Pillow would clip 16-bit grey, not scale it
-                    turned = Image.fromarray((np.asarray(turned) >> 8).astype(np.uint8))
-                frame = np.array(turned.convert("RGB"))
-        except (OSError, SyntaxError, ValueError) as error:
-            raise VideoUnreadable(
-                f"{self.info.path!r}, a damaged image ({error})", "an image that decodes to its end", "download or export it again"
-            ) from error
+        frame = decode_image(self.info.path, [self.info.codec.upper()])
         for index in wanted:
             yield index, frame
+
+
+def decode_image(path: str, formats: Sequence[str]) -> Frames:
+    """uint8[H, W, 3], the image at ``path`` turned as its EXIF orientation says. formats: Pillow's names of those accepted.
+
+    Raises VideoUnreadable for an image that is damaged or of another format.
+    """
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(path, formats=list(formats)) as image:
+            turned = ImageOps.exif_transpose(image)
+            if turned.mode.startswith("I;16"):  # Pillow would clip 16-bit grey, not scale it
+                turned = Image.fromarray((np.asarray(turned) >> 8).astype(np.uint8))
+            return np.array(turned.convert("RGB"))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise VideoUnreadable(
+            f"{path!r}, a damaged image ({error})", "an image that decodes to its end", "download or export it again"
+        ) from error
 
 
 class ArraySource(VideoSource):
@@ -165,10 +173,11 @@ class ArraySource(VideoSource):
 def open_video(
     source: str | os.PathLike[str] | Frames, limits: Limits | None = None, *, fps: float | None = None, verify: bool = False
 ) -> VideoSource:
-    """The video or image at a local path, or an array uint8[F, H, W, 3] with its ``fps``.
+    """The video or image at a local path, a folder of frame images, or an array uint8[F, H, W, 3] with its ``fps``.
 
-    limits: what is accepted (default :class:`Limits`). verify: decode every frame once first, so that ``times`` holds exactly
-    the frames that a damaged file still gives. Raises VideoNotFound, VideoUnreadable or VideoTooLarge.
+    limits: what is accepted (default :class:`Limits`). fps: the rate of frames that have none of their own, that is of an array,
+    which needs it, or of a folder (default: :data:`vglamm.media.folder.DEFAULT_FPS`). verify: decode every frame once first, so
+    that ``times`` holds exactly the frames that a damaged file still gives. Raises VideoNotFound, VideoUnreadable or VideoTooLarge.
     """
     if isinstance(source, np.ndarray):
         limits = limits or Limits()
@@ -176,5 +185,9 @@ def open_video(
         limits.check("frames", len(found))
         limits.check("pixels", found.info.width * found.info.height)
         return found
+    if os.path.isdir(source):
+        from vglamm.media.folder import open_folder  # it builds on VideoSource of this module
+
+        return open_folder(source, fps=fps, limits=limits)
     scanned = scan(source, limits, verify)
     return ImageSource(scanned.info) if scanned.info.is_image else FileSource(scanned)
