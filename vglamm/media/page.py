@@ -7,30 +7,17 @@ It asks the network for nothing (its Content-Security-Policy forbids it), so it 
 from __future__ import annotations
 
 import base64
-import io
 import json
-import re
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from html import escape
-from importlib import resources
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from PIL import Image
-
 from vglamm.errors import DialogueError
-from vglamm.media import legend, overlay, rle
-from vglamm.media.colours import colour, css, ink
-from vglamm.media.mp4 import write_mp4
-from vglamm.records import Rle
+from vglamm.media import overlay, player, templates
 
 if TYPE_CHECKING:
     from vglamm.answer import Answer
-
-SIDES = (480, 800)
-"""Longest side of the video in the page: a mailed page should stay small."""
 
 
 def write_page(path: Path, entries: Sequence[tuple[Answer, overlay.Video | None]]) -> None:
@@ -46,17 +33,20 @@ def write_page(path: Path, entries: Sequence[tuple[Answer, overlay.Video | None]
     for answer, video in entries:
         if _media_key(answer, video) not in media:
             media[_media_key(answer, video)] = len(packed)
-            packed.append(_pack_media(answer, video))
+            kind, content = player.pack(answer, video)
+            packed.append({"type": kind, "base64": base64.b64encode(content).decode("ascii")})
     answers = [answer for answer, _ in entries]
     filling = {
-        "title": escape(_title(answers)),
+        "title": escape(player.title(answers)),
         "subtitle": escape("One question" if len(answers) == 1 else f"{len(answers)} questions"),
-        "entries": "\n".join(_article(answer, number) for number, answer in enumerate(answers)),
-        "data": _script_json({"media": packed, "entries": [_entry(a, media[_media_key(a, v)]) for a, v in entries]}),
+        "entries": "\n".join(player.article(answer, number) for number, answer in enumerate(answers)),
+        "data": _script_json(
+            {"media": packed, "entries": [player.entry(a) | {"media": media[_media_key(a, v)]} for a, v in entries]}
+        ),
+        "style": templates.text("player.css"),
+        "player": templates.text("player.js"),
     }
-    template = resources.files("vglamm.media.templates").joinpath("page.html").read_text(encoding="utf-8")
-    # one pass, so that an answer that contains {{data}} stays an answer
-    page = re.sub(r"\{\{(\w+)\}\}", lambda match: filling[match[1]], template)
+    page = templates.fill(templates.text("page.html"), filling)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     try:
@@ -71,169 +61,6 @@ def _media_key(answer: Answer, video: overlay.Video | None) -> tuple[Any, ...]:
     return (answer.source if video is None else id(video), answer.sampling.grounding_indices, answer.sampling.size)
 
 
-def _page_size(answer: Answer) -> tuple[int, int]:
-    return overlay.fit(answer.sampling.size, *SIDES)
-
-
-def _pack_media(answer: Answer, video: overlay.Video | None) -> dict[str, str]:
-    size, times = _page_size(answer), answer.sampling.grounding_times
-    frames = ((times[position], overlay.resize_frame(frame, size)) for position, frame in overlay.grounding_frames(answer, video))
-    if answer.is_image:
-        picture = io.BytesIO()
-        Image.fromarray(next(frames)[1]).save(picture, format="JPEG", quality=92, subsampling=0)
-        return {"type": "image/jpeg", "base64": base64.b64encode(picture.getvalue()).decode("ascii")}
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "frames.mp4"
-        write_mp4(file, frames, overlay.last_duration(answer), crf=23)
-        return {"type": "video/mp4", "base64": base64.b64encode(file.read_bytes()).decode("ascii")}
-
-
-def _entry(answer: Answer, media: int) -> dict[str, Any]:
-    """What the script needs to know about one answer. Times count from the first grounding frame."""
-    height, width = _page_size(answer)
-    start, times, end = _clock(answer)
-    tracks = [
-        {
-            "name": name,
-            "rgb": colour(number),
-            "colour": css(colour(number)),
-            "ink": css(ink(colour(number))),
-            "masks": [_counts(mask, answer.sampling.size, (height, width)) for mask in track.rle],
-        }
-        for number, (track, name) in enumerate(zip(answer.tracks, legend.names(answer), strict=True))
-    ]
-    where = {"media": media, "w": width, "h": height, "start": start, "times": times, "end": end}
-    return {**where, "key": overlay.key_position(answer), "tracks": tracks}
-
-
-def _counts(mask: Rle | None, size: tuple[int, int], page_size: tuple[int, int]) -> str | None:
-    """The mask at the size of the page, as COCO counts."""
-    if mask is None:
-        return None
-    (scaled,) = rle.encode(overlay.resize_mask(rle.decode([mask], size)[0], page_size)[np.newaxis])
-    return None if scaled is None else str(scaled["counts"])
-
-
-def _clock(answer: Answer) -> tuple[float, list[float], float]:
-    """Start in the source, times from there on, and the end on the same clock; seconds, as exact as the clock of the MP4."""
-    times = answer.sampling.grounding_times
-    from_start = [round(time - times[0], 6) for time in times]
-    return times[0], from_start, round(from_start[-1] + overlay.last_duration(answer), 6)
-
-
-def _title(answers: Sequence[Answer]) -> str:
-    """The name of the video, without the folders it lies in: a page is made to be passed on."""
-    sources = {PurePosixPath(answer.source.replace("\\", "/")).name or answer.source for answer in answers}
-    return sources.pop() if len(sources) == 1 else f"{len(sources)} videos"
-
-
 def _script_json(value: Any) -> str:
     """JSON that cannot end the script element it stands in."""
     return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-
-
-def _article(answer: Answer, number: int) -> str:
-    height, width = _page_size(answer)
-    about = escape(_title([answer]))
-    player = f'<img alt="{about}">' if answer.is_image else f'<video muted playsinline preload="auto" aria-label="{about}"></video>'
-    return (
-        f'<article aria-labelledby="q{number}"><div class="say"><div class="words">'
-        f'<h2 id="q{number}">{escape(answer.question)}</h2><p class="text">{_text(answer)}</p>{_when(answer)}{_notes(answer)}</div>'
-        f'{_facts(answer)}</div><div class="stage"><div class="screen" style="--ratio: {width / height:.4f}">'
-        f'{player}<canvas aria-hidden="true"></canvas></div>{"" if answer.is_image else _lanes(answer)}</div></article>'
-    )
-
-
-def _style(track: int) -> str:
-    return f'style="--c: {css(colour(track))}; --ink: {css(ink(colour(track)))}"'
-
-
-def _chip(track: int, text: str) -> str:
-    # a span, since a button does not break across lines with the text around it; the script gives it a button's keys
-    state = f'role="button" tabindex="0" data-track="{track}" aria-pressed="false"'
-    return f'<span class="chip" {state} {_style(track)}>{escape(text)}</span>'
-
-
-def _text(answer: Answer) -> str:
-    shown, parts = set[int](), list[str]()
-    for text, track in legend.text_runs(answer):
-        parts.append(escape(text) if track is None else _chip(track, text))
-        shown |= set() if track is None else {track}
-    parts += [" " + _chip(track, name) for track, name in enumerate(legend.names(answer)) if track not in shown]
-    return "".join(parts)
-
-
-def _lanes(answer: Answer) -> str:
-    """The transport and one lane for each track: where on the time line it is seen."""
-    start, times, end = _clock(answer)
-    edges = [*times, end]
-    icon = '<svg viewBox="0 0 16 16" aria-hidden="true"><path d="M3 1l12 7-12 7z"/></svg>'
-    rows = [
-        f'<div class="transport"><button type="button" class="play" aria-label="Play">{icon}</button>'
-        f'<span class="clock"></span></div>'
-        f'<input type="range" min="0" max="{end}" step="any" value="0" aria-label="Time">'
-    ]
-    for track, name in enumerate(legend.names(answer)):
-        seen = [(edges[first], edges[after]) for first, after in _visible_runs(answer.tracks[track].rle)]
-        state = f'data-track="{track}" aria-pressed="false" title="{escape(name)}"'
-        rows.append(
-            f'<button type="button" class="name" {state} {_style(track)}><i></i><span>{escape(name)}</span></button>'
-            f'<div class="lane" data-lane="{track}" {_style(track)}>{_bars(seen, end)}</div>'
-        )
-    if answer.moments:
-        bars = _bars([(max(0.0, first - start), min(end, last - start)) for first, last in answer.moments], end)
-        rows.append(f'<span class="name plain"><span>named moment</span></span><div class="lane moment">{bars}</div>')
-    return f'<div class="lanes">{"".join(rows)}</div>'
-
-
-def _bars(spans: Sequence[tuple[float, float]], end: float) -> str:
-    parts = (f'<b style="left: {a / end:.3%}; width: {max(b - a, 0) / end:.3%}"></b>' for a, b in spans)
-    return "".join(parts) + "<u></u>"
-
-
-def _visible_runs(masks: Sequence[Rle | None]) -> Iterator[tuple[int, int]]:
-    """(first, after last) of each unbroken run of frames with a mask."""
-    first: int | None = None
-    for position, mask in enumerate([*masks, None]):
-        if mask is not None and first is None:
-            first = position
-        elif mask is None and first is not None:
-            yield first, position
-            first = None
-
-
-def _when(answer: Answer) -> str:
-    """The moments that the text names by frame numbers, as times."""
-    times = ", ".join(f"{start:.1f} to {end:.1f} s" for start, end in answer.moments)
-    return f'<p class="when">Moment: {times}</p>' if times else ""
-
-
-def _notes(answer: Answer) -> str:
-    notes = list(answer.warnings)
-    if answer.finish == "length":
-        notes.append("The reply reached the token limit and was cut.")
-    if answer.sampling.truncated:
-        notes.append("The file is cut short: the video ends at its last good frame.")
-    lines = "".join(f"<p>{escape(note)}</p>" for note in notes)
-    return f'<div class="note" role="note">{lines}</div>' if notes else ""
-
-
-def _facts(answer: Answer) -> str:
-    sampling = answer.sampling
-    kind = "image" if answer.is_image else f"{sampling.source_frames} frames at {sampling.source_fps:.4g} per second"
-    facts = {
-        "Source": f"{kind}, {sampling.size[1]} x {sampling.size[0]}",
-        "Read by the model": _count(len(set(sampling.llm_indices)), sampling.llm_times),
-        "With masks": _count(len(sampling.grounding_indices), sampling.grounding_times),
-        "Moments": ", ".join(f"{start:.2f} to {end:.2f} s" for start, end in answer.moments),
-        "Model": answer.model,
-        "Seconds": ", ".join(f"{stage} {seconds:.2f}" for stage, seconds in answer.timings.items()),
-        "As written": answer.raw,
-    }
-    rows = "".join(f"<dt>{name}</dt><dd>{escape(fact)}</dd>" for name, fact in facts.items() if fact)
-    return f"<details><summary>How this answer was made</summary><dl>{rows}</dl></details>"
-
-
-def _count(frames: int, times: Sequence[float]) -> str:
-    span = f", {times[0]:.2f} to {times[-1]:.2f} s" if len(times) > 1 else ""
-    return f"{frames} frame{'s' if frames != 1 else ''}{span}"
