@@ -87,13 +87,13 @@ class FolderSource(VideoSource):
 
     def _size(self, file: str) -> tuple[int, int]:
         """(width, height) as shown, from the header. Limits are checked before a pixel is decoded."""
-        from PIL import Image, ImageOps
+        from PIL import ExifTags, Image
 
         self.limits.check_file(file)
         try:
             with Image.open(file, formats=[self._format(file)]) as image:
                 width, height = image.size
-                turned = image.getexif().get(ImageOps.ExifTags.Base.Orientation, 1) >= 5
+                turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
         except (OSError, SyntaxError, ValueError) as error:
             raise VideoUnreadable(f"{file!r}, a damaged image ({error})", "an image", "copy the frame again") from error
         self.limits.check("pixels", width * height)

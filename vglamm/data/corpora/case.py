@@ -8,8 +8,10 @@ Frames are counted as ``media.open()`` counts them, which is how ``Answer.sampli
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -63,13 +65,15 @@ class Media:
         """
         if not self.names or frame_names(self.uri) == self.names:
             return self.uri
-        folder = links / os.path.abspath(self.uri).strip(os.sep).replace(os.sep, "__")
-        folder.mkdir(parents=True, exist_ok=True)
-        for old in folder.iterdir():
-            old.unlink()
-        for number, name in enumerate(self.names):
-            file = Path(self.uri, name).resolve()
-            (folder / f"{number:06d}{file.suffix}").symlink_to(file)
+        stamp = hashlib.sha256("\n".join((os.path.abspath(self.uri), *self.names)).encode()).hexdigest()[:16]
+        folder = links / f"{Path(self.uri).name}-{stamp}"
+        if not folder.is_dir():
+            links.mkdir(parents=True, exist_ok=True)
+            partial = Path(tempfile.mkdtemp(prefix=".linking-", dir=links))
+            for number, name in enumerate(self.names):
+                file = Path(self.uri, name).resolve()
+                (partial / f"{number:06d}{file.suffix}").symlink_to(file)
+            partial.rename(folder)
         return str(folder)
 
 
@@ -93,12 +97,12 @@ class Frames:
 class Truth:
     """What is true of a case. G objects, one for each ``[SEG]`` that a right answer has; F frames as the media counts them.
 
-    phrases: G texts (of a referring set the expression). caption: of grounded conversations, without tags. frames: F as the set
-    tells it, None where it does not. size: (H, W) as the set tells it, None where only the mask files know. masks_of: reads the
-    masks, None where the set has none. ignored_of: reads pixels that count neither as right nor as wrong, G of 1, or None. tube: of a
-    set of boxes, the box on every frame of the true moment. moment: (first, last) frame of it, both included. seconds: the same
-    moment as (start, end) in seconds, end exclusive, by the rate that the set tells. shown: frames that are annotated (all if
-    None); what is on the others is not known.
+    phrases: G texts (of a referring set the expression). caption: of grounded conversations, without tags. frames: F, None where
+    the set does not tell. size: (H, W) of the frames, None likewise. masks_of: reads the masks, None where the set has none.
+    ignored_of: reads pixels that count neither as right nor as wrong, G of 1, or None. tube: of a set of boxes, the box on every
+    frame of the true moment. moment: (first, last) frame of it, both included. seconds: the same moment as (start, end) in
+    seconds, end exclusive, by the rate that the set tells. shown: frames that are annotated (all if None); what is on the others
+    is not known.
     """
 
     phrases: tuple[str, ...]
@@ -156,8 +160,8 @@ class Case:
 
     id: unique in its set and split. video: shared by all cases about one video. question: as the published evaluation asks it.
     frames: which frames the task grounds. meta: what a submission or a report needs, plain values: ``exp_id``, ``frames`` (names
-    without suffix), ``annotator``, ``kind``, ... problem: why the case cannot be asked (a video or file that is not on this disk),
-    or None. Such a case is yielded all the same and has to be counted as failed, not left out.
+    without suffix), ``annotator``, ``kind``, ... problem: why the case cannot be asked or scored (a video that is not on this
+    disk, truth that does not fit it), or None. Such a case is yielded all the same, to be counted as failed and not left out.
     """
 
     id: str
