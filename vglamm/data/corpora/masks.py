@@ -185,7 +185,8 @@ def _polygons(node: Node, size: Size) -> Bool:
         raise node.wrong("a polygon of fewer than 3 points, or of half a point", "x, y of 3 points or more")
     if not parts:
         return np.zeros(size, dtype=bool)
-    return np.asarray(coco.decode(coco.merge(coco.frPyObjects(parts, *size)))).astype(bool)
+    joined = coco.merge(coco.frPyObjects(parts, *size))
+    return decode(Node(node.file, node.key, {"size": list(size), "counts": joined["counts"].decode("ascii")}), size)
 
 
 def _area(points: tuple[tuple[int, int], ...], size: Size) -> int:
