@@ -41,7 +41,7 @@ def _coco(root: Path, name: str = "refcoco", refs: str = "refs(unc).p", protocol
     _picture(root / "refer_seg/images/mscoco/images/train2014/COCO_train2014_1.jpg")
     folder = root / "refer_seg" / name
     far = np.zeros((H, W), bool)
-    far[5, 7] = True
+    far[5, 7] = far[2, 2] = True  # the second lies inside the square
     annotations = [
         {"id": 50, "image_id": 1, "segmentation": SQUARE},
         {"id": 51, "image_id": 1, "segmentation": unpacked(far)},
