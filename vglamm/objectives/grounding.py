@@ -37,7 +37,7 @@ Item = dict[str, NDArray[Any]]
 class GroundingPreparer:
     """seed -> packed questions and answers, prompt codes, visual tokens as codes or frames, and frames and masks for pixel.
 
-    branches: questions of one video. follow: share of branches with two or three turns. easy_share: share of easy scenes. track,
+    blind: one empty visual token instead of all: what can be learnt from words alone. branches: questions of one video. follow: share of branches with two or three turns. easy_share: share of easy scenes. track,
     single: frames for masks, as in segmentation. prompts: most prompts of a video that masks are made for.
     """
 
@@ -46,6 +46,7 @@ class GroundingPreparer:
     difficulty: str = "normal"
     level: str | None = None
     tokens: str = "codes"
+    blind: bool = False
     masks: bool = False
     branches: int = 6
     follow: float = 0.25
@@ -64,7 +65,10 @@ class GroundingPreparer:
         scene = make_scene(seed, difficulty=difficulty, level=self.level, image=image, wants=wants, pixels=real)
         turns = dialogues(scene, rng, self.branches + 2)
         item = {**self._words(scene, turns, rng), "image": np.array(image)}
-        item |= self._frames(scene) if self.tokens == "frames" else self._codes(scene)
+        if self.tokens == "frames":
+            item |= self._frames(scene)
+        elif not self.blind:
+            item |= self._codes(scene)
         if self.masks:
             item |= self._targets(scene, turns, rng)
         return item
@@ -72,6 +76,7 @@ class GroundingPreparer:
     def _words(self, scene: Scene, turns: list[Turn], rng: np.random.Generator) -> Item:
         vision = self.config.vision
         visual, frames = (vision.image_tokens, 0) if scene.is_image else (vision.video_tokens, vision.frames)
+        visual = 1 if self.blind else visual
         groups: list[list[Turn]] = []
         left = list(turns)
         while left:
@@ -263,6 +268,8 @@ class Grounding(nn.Module):
     def _code_tokens(self, item: dict[str, Tensor]) -> Tensor:
         """Codes as :class:`Vision` would lay them out: pooled for a video, patch by patch for an image."""
         vision = self.model.config.vision
+        if "spatial_owner" not in item:
+            return self.turn.new_zeros(1, vision.adapter_width)
         spatial = self._patches(item["spatial_owner"].long(), item["spatial_code"])
         if bool(item["image"]):
             return spatial.flatten(0, 1)

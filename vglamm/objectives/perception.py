@@ -16,6 +16,7 @@ from vglamm.data.world import make_scene
 from vglamm.data.world.codes import NAME, block, labels, name_codes, owners, rotation, token_codes
 from vglamm.media import resize
 from vglamm.model import VideoGLaMM
+from vglamm.objectives.starts import start_grouping
 
 Item = dict[str, NDArray[Any]]
 ATTRIBUTES = ("colour", "shape", "texture", "name", "motion")
@@ -59,15 +60,18 @@ class PerceptionPreparer:
 
 class Perception(nn.Module):
     """Loss: squared error of every patch's token against its code (background: zero), and cross-entropy of each attribute as read
-    off the token by its distance to the known codes. No weights of its own."""
+    off the token by its distance to the known codes. No weights of its own. fresh: the towers know nothing yet and begin as
+    :func:`start_grouping` says."""
 
     summed = ("spatial_error", "spatial_background", "temporal_error", "temporal_background")
     turn: Tensor
     names: Tensor
 
-    def __init__(self, model: VideoGLaMM, tokenizer: Any, **data: Any) -> None:
+    def __init__(self, model: VideoGLaMM, tokenizer: Any, *, fresh: bool = True, **data: Any) -> None:
         super().__init__()
         self.model = model
+        if fresh:
+            start_grouping(model)
         self.settings = PerceptionPreparer(model.config, **data)
         self.register_buffer("turn", torch.from_numpy(rotation(model.config.vision.adapter_width)), persistent=False)
         self.register_buffer("names", torch.from_numpy(name_codes(NAME)), persistent=False)

@@ -1,0 +1,170 @@
+"""What is to be annotated: a folder, a glob or a table of videos -> an ordered list, the same every time it is read.
+
+Everything found is listed: what cannot be a video is told apart by its name only later, as a row that says so. The order is that of
+the table, or of the names; positions in it name the work for good, so that a run can be taken up again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from ray_jobs.annotate.places import Place, join
+from vglamm.annotation import COLUMNS
+from vglamm.errors import ConfigError
+
+TABLES = (".parquet", ".jsonl", ".ndjson", ".csv")
+MEDIA = frozenset(
+    f".{kind}"
+    for kind in (
+        *("mp4", "m4v", "mov", "mkv", "webm", "avi", "ts", "m2ts", "mpg", "mpeg", "wmv", "flv", "ogv", "3gp"),
+        *("gif", "jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff"),
+    )
+)
+_NAMED = {"uri", "id", "question", "questions"}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One video and its questions. position: place in the manifest. first: place of its first row among all rows of the run.
+    skipped: why it is not looked at, or None. extra: columns that are passed through."""
+
+    position: int
+    first: int
+    id: str
+    uri: str
+    questions: tuple[str, ...]
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    skipped: str | None = None
+
+    @property
+    def row_ids(self) -> tuple[str, ...]:
+        """Ids of its rows: the video's, then ``#2``, ``#3``, ..."""
+        return tuple(self.id if n == 1 else f"{self.id}#{n}" for n in range(1, len(self.questions) + 1))
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All jobs of a run in order. extra: the passed-through columns and their types. digest: of everything above."""
+
+    jobs: tuple[Job, ...]
+    extra: tuple[pa.Field, ...]
+
+    @property
+    def rows(self) -> int:
+        return sum(len(job.questions) for job in self.jobs)
+
+    @property
+    def digest(self) -> str:
+        hashed = hashlib.sha256()
+        for job in self.jobs:
+            hashed.update(json.dumps(asdict(job), default=str, sort_keys=True).encode() + b"\n")
+        return hashed.hexdigest()
+
+    def shard(self, number: int, of: int) -> Manifest:
+        """Every ``of``-th job from ``number`` (1 .. of) on. Positions stay those of the whole."""
+        if not 1 <= number <= of:
+            raise ConfigError(f"shard {number}/{of}", "1/n to n/n", "number shards from 1")
+        return Manifest(self.jobs[number - 1 :: of], self.extra)
+
+    def limit(self, jobs: int | None) -> Manifest:
+        """The first ``jobs`` of them."""
+        return self if jobs is None else Manifest(self.jobs[:jobs], self.extra)
+
+
+def read_manifest(source: str, questions: Sequence[str]) -> Manifest:
+    """source: a folder, a glob, one media file, or a table (Parquet, JSONL, CSV) with a column ``uri`` and, as it likes, ``id``,
+    ``question`` or ``questions`` and columns to pass through; local or any address that pyarrow or fsspec knows. questions: asked
+    of every video that the table gives none. ConfigError for nothing found, no question, doubled ids or a column of our own."""
+    place = Place.of(source)
+    if os.path.splitext(source)[1].lower() in TABLES:
+        table = _table(place)
+        return _listed(table.to_pylist(), list(table.schema), questions, folder=place.parent)
+    if any(mark in source for mark in "*?["):
+        found = place.glob()
+    elif place.is_folder():
+        found = [path for path in place.files() if not os.path.basename(path).startswith(".")]
+    else:
+        found = [place.path] if place.is_file() else []
+    if not found:
+        raise ConfigError(f"nothing at {source}", "a folder, a glob or a table of videos", "check the address")
+    root = os.path.commonpath([os.path.dirname(path) for path in found]) if found else ""
+    rows = [{"uri": place.uri(path), "id": os.path.relpath(path, root)} for path in found]
+    return _listed(rows, [], questions, folder=None)
+
+
+def _table(place: Place) -> pa.Table:
+    import pyarrow.csv
+    import pyarrow.json
+    import pyarrow.parquet
+
+    if not place.is_file():
+        raise ConfigError(f"no table at {place.text}", "a Parquet, JSONL or CSV file", "check the address")
+    data = place.read()
+    try:
+        if place.path.endswith(".parquet"):
+            table = pyarrow.parquet.read_table(io.BytesIO(data))
+        elif place.path.endswith(".csv"):
+            table = pyarrow.csv.read_csv(io.BytesIO(data))
+        else:
+            table = pyarrow.json.read_json(io.BytesIO(data))
+    except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
+        raise ConfigError(f"{place.text}, which cannot be read ({error})", "a whole table", "check the file") from error
+    if "uri" not in table.column_names:
+        raise ConfigError(f"{place.text} with {', '.join(table.column_names)}", "a column uri", "name the videos' column uri")
+    return table
+
+
+def _listed(
+    rows: Iterable[Mapping[str, Any]], fields: Sequence[pa.Field], questions: Sequence[str], folder: str | None
+) -> Manifest:
+    extra = tuple(f for f in fields if f.name not in _NAMED)
+    if taken := sorted({f.name for f in extra} & set(COLUMNS)):
+        raise ConfigError(f"columns {', '.join(taken)}", "names that results do not use", "rename them in the table")
+    jobs: list[Job] = []
+    seen: dict[str, int] = {}
+    first = 0
+    for position, row in enumerate(rows):
+        uri = row["uri"]
+        if not isinstance(uri, str) or not uri:
+            raise ConfigError(f"row {position} with uri {uri!r}", "an address", "fill in the column uri")
+        name = str(row["id"]) if row.get("id") is not None else uri
+        if name in seen:
+            raise ConfigError(f"id {name!r} in rows {seen[name]} and {position}", "ids that differ", "give each row its own id")
+        seen[name] = position
+        asked = _questions(row, questions, position)
+        passed = {f.name: row[f.name] for f in extra}
+        jobs.append(Job(position, first, name, join(folder, uri), asked, passed, _why_skipped(uri)))
+        first += len(asked)
+    if not jobs:
+        raise ConfigError("a table without rows", "at least one video", "check the table")
+    return Manifest(tuple(jobs), extra)
+
+
+def _questions(row: Mapping[str, Any], default: Sequence[str], position: int) -> tuple[str, ...]:
+    if row.get("questions"):
+        own = row["questions"]
+        own = json.loads(own) if isinstance(own, str) and own.lstrip().startswith("[") else own
+        asked = tuple(own) if isinstance(own, list) else (str(own),)
+    elif row.get("question"):
+        asked = (str(row["question"]),)
+    else:
+        asked = tuple(default)
+    if not asked:
+        raise ConfigError(f"row {position} without a question", "--question, or a column question or questions", "say what to ask")
+    return asked
+
+
+def _why_skipped(uri: str) -> str | None:
+    """A name that no video or image has. Names without a suffix may be anything, also folders of frames."""
+    suffix = os.path.splitext(uri.split("?", 1)[0])[1].lower()
+    if suffix and suffix not in MEDIA and not suffix[1:].isdigit() and len(suffix) <= 6:
+        return f"got a file ending in {suffix}; expected a video or image; rename it if it is one"
+    return None

@@ -1,0 +1,174 @@
+"""Addresses: local paths and what pyarrow or fsspec can reach (s3, gs, az, ...), behind the few operations that a run needs."""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vglamm.errors import ConfigError, VideoNotFound, VideoTooLarge, VideoUnreadable
+from vglamm.media.limits import Limits
+
+_BLOCK = 4 * 1024**2
+
+
+@dataclass(frozen=True)
+class Place:
+    """A file or folder somewhere. text: as the user wrote it. path: inside ``system``, a pyarrow file system. scheme: "" for
+    local."""
+
+    text: str
+    path: str
+    system: Any
+    scheme: str
+
+    @staticmethod
+    def of(text: str | os.PathLike[str]) -> Place:
+        """ConfigError for an address that no file system here understands."""
+        from pyarrow import fs
+
+        text = os.fspath(text)
+        if text.startswith("file://"):
+            text = text.removeprefix("file://")
+        if "://" not in text:
+            return Place(text, os.path.abspath(os.path.expanduser(text)), fs.LocalFileSystem(), "")
+        scheme = text.split("://", 1)[0]
+        try:
+            system, path = fs.FileSystem.from_uri(text)
+        except (OSError, ValueError):  # not one of pyarrow's own
+            system, path = _by_fsspec(text)
+        return Place(text, path.rstrip("/"), system, scheme)
+
+    @property
+    def local(self) -> bool:
+        return not self.scheme
+
+    @property
+    def parent(self) -> str | None:
+        """The folder's address, for names that are relative to it."""
+        return os.path.dirname(self.path) if self.local else self.text.rsplit("/", 1)[0]
+
+    def uri(self, path: str) -> str:
+        """The address of another path in the same file system."""
+        if self.local:
+            return path
+        return f"{self.scheme}://{path}"
+
+    def inside(self, name: str) -> Place:
+        """A name in this folder."""
+        return Place(f"{self.text.rstrip('/')}/{name}", f"{self.path}/{name}", self.system, self.scheme)
+
+    def is_folder(self) -> bool:
+        from pyarrow import fs
+
+        return bool(self.system.get_file_info(self.path).type == fs.FileType.Directory)
+
+    def is_file(self) -> bool:
+        from pyarrow import fs
+
+        return bool(self.system.get_file_info(self.path).type == fs.FileType.File)
+
+    def size(self) -> int | None:
+        """Bytes of a file; None if it is none."""
+        return self.system.get_file_info(self.path).size if self.is_file() else None
+
+    def files(self, deep: bool = True) -> list[str]:
+        """Paths of all files below, sorted; empty if there is no such folder."""
+        from pyarrow import fs
+
+        found = self.system.get_file_info(fs.FileSelector(self.path, allow_not_found=True, recursive=deep))
+        return sorted(entry.path for entry in found if entry.type == fs.FileType.File)
+
+    def glob(self) -> list[str]:
+        """Files that this address, a pattern with ``*``, ``?`` or ``[]``, fits."""
+        root = self.path.split("*", 1)[0].split("?", 1)[0].split("[", 1)[0].rsplit("/", 1)[0]
+        names = Place(root, root, self.system, self.scheme).files()
+        return sorted(fnmatch.filter(names, self.path))
+
+    def read(self) -> bytes:
+        with self.system.open_input_stream(self.path) as file:
+            return bytes(file.read())
+
+    def write(self, data: bytes) -> None:
+        """All or nothing: a reader, or a writer that was killed, never leaves half a file under this name."""
+        if not self.local:  # an object appears when it is whole
+            with self.system.open_output_stream(self.path) as file:
+                file.write(data)
+            return
+        target = Path(self.path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, partial = tempfile.mkstemp(prefix=".partial-", dir=target.parent)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, target)
+
+    def delete(self) -> None:
+        """Remove a file that may be gone already."""
+        if self.is_file():
+            self.system.delete_file(self.path)
+
+
+def join(folder: str | None, uri: str) -> str:
+    """An address as a table gives it: relative names are relative to the table."""
+    if folder is None or "://" in uri or os.path.isabs(uri):
+        return uri
+    return f"{folder}/{uri}"
+
+
+@contextmanager
+def local_copy(uri: str, limits: Limits) -> Iterator[str]:
+    """A path of this machine with the bytes of ``uri``; a copy lives as long as the context. VideoNotFound, VideoTooLarge or
+    VideoUnreadable."""
+    if "://" not in uri or uri.startswith("file://"):
+        yield uri.removeprefix("file://")
+        return
+    try:
+        place = Place.of(uri)
+        size = place.size()
+    except (ConfigError, OSError) as error:
+        raise VideoUnreadable(f"{uri}, which cannot be reached ({error})", "an address that can be read", "check it") from error
+    if size is None:
+        raise VideoNotFound(f"no file at {uri}", "the address of a video or image", "check the address")
+    if size > limits.bytes:
+        raise VideoTooLarge(f"{size} bytes in {uri}", f"at most {limits.bytes}", "shorten the video, or raise Limits.bytes")
+    with tempfile.TemporaryDirectory(prefix="vglamm-") as folder:
+        target = os.path.join(folder, os.path.basename(place.path))
+        try:
+            with place.system.open_input_stream(place.path) as theirs, open(target, "wb") as ours:
+                shutil.copyfileobj(theirs, ours, _BLOCK)
+        except OSError as error:
+            raise VideoUnreadable(f"{uri}, which broke off ({error})", "a complete download", "try again") from error
+        yield target
+
+
+def sha256(path: str) -> str:
+    """Of a file's bytes; of a folder of frames, of its names and bytes in order."""
+    hashed = hashlib.sha256()
+    names = sorted(os.path.join(path, name) for name in os.listdir(path)) if os.path.isdir(path) else [path]
+    for name in names:
+        if len(names) > 1:
+            hashed.update(os.path.basename(name).encode() + b"\0")
+        with open(name, "rb") as file:
+            while block := file.read(_BLOCK):
+                hashed.update(block)
+    return hashed.hexdigest()
+
+
+def _by_fsspec(text: str) -> tuple[Any, str]:
+    import fsspec
+    from pyarrow.fs import FSSpecHandler, PyFileSystem
+
+    try:
+        system, path = fsspec.core.url_to_fs(text)
+    except (OSError, ValueError, ImportError) as error:
+        raise ConfigError(f"{text} ({error})", "an address that pyarrow or fsspec knows", "check it and its package") from error
+    return PyFileSystem(FSSpecHandler(system)), path

@@ -1,0 +1,152 @@
+"""What each stage of a bulk job gets of the cluster: one YAML file, or a named one of ``profile_files``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from vglamm.config import from_tree
+from vglamm.errors import ConfigError
+
+LAYOUTS = ("split", "whole")
+GIB = 1024**3
+
+
+@dataclass(frozen=True)
+class Pool:
+    """One stage's actors. actors: fewest and most. cpus, gpus: of each, fractions allowed. memory: GiB of each that Ray sets aside
+    (0: not counted). batch: videos in a call. labels: of nodes that it may run on. threads: of torch in each."""
+
+    actors: tuple[int, ...] = (1, 1)
+    cpus: float = 0.25
+    gpus: float = 0.0
+    memory: float = 0.0
+    batch: int = 1
+    labels: dict[str, Any] = field(default_factory=dict)
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        if len(self.actors) != 2 or not 1 <= self.actors[0] <= self.actors[1]:
+            raise ConfigError(f"actors {list(self.actors)}", "[fewest, most] with 1 <= fewest <= most", "fix the profile")
+        if self.batch < 1 or self.threads < 1 or min(self.cpus, self.gpus, self.memory) < 0:
+            raise ConfigError(f"{self}", "batch and threads of at least 1, no negative resource", "fix the profile")
+
+    @property
+    def scheduling(self) -> dict[str, Any]:
+        """What Ray is asked for, for each actor."""
+        asked: dict[str, Any] = {"num_cpus": self.cpus, "num_gpus": self.gpus}
+        asked |= {"memory": int(self.memory * GIB)} if self.memory else {}
+        return asked | ({"label_selector": dict(self.labels)} if self.labels else {})
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Decoding of grounding frames: a CPU task for each video that a pixel actor works on. cpus, memory (GiB): of each task. ahead:
+    chunks that wait at most. labels: of nodes that it may run on."""
+
+    cpus: float = 0.25
+    memory: float = 0.0
+    ahead: int = 2
+    labels: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def scheduling(self) -> dict[str, Any]:
+        asked: dict[str, Any] = {"num_cpus": self.cpus}
+        asked |= {"memory": int(self.memory * GIB)} if self.memory else {}
+        return asked | ({"label_selector": dict(self.labels)} if self.labels else {})
+
+
+@dataclass(frozen=True)
+class Profile:
+    """layout: "split" (an actor pool for each part) or "whole" (one pool whose actors hold all three parts: ``whole``). device:
+    "auto" (CUDA where an actor has a GPU that torch can use, else the CPU), "cpu" or "cuda". dtype: of the weights, None as stored.
+    retries: how often a row that lost its actor is tried again before it fails. stall: seconds without any progress after which
+    the job gives up instead of hanging."""
+
+    name: str
+    layout: str = "split"
+    decode_vision: Pool = Pool()
+    vision: Pool = Pool()
+    language: Pool = Pool()
+    decode_pixel: Frames = Frames()
+    pixel: Pool = Pool()
+    whole: Pool = Pool()
+    device: str = "auto"
+    dtype: str | None = None
+    retries: int = 4
+    stall: float = 1800.0
+
+    def __post_init__(self) -> None:
+        if self.layout not in LAYOUTS:
+            raise ConfigError(f"layout {self.layout!r}", f"one of {', '.join(LAYOUTS)}", "fix the profile")
+        if self.device not in ("auto", "cpu", "cuda"):
+            raise ConfigError(f"device {self.device!r}", "auto, cpu or cuda", "fix the profile")
+
+    @property
+    def pools(self) -> dict[str, Pool]:
+        """The actor pools of the layout, in the order of the walk."""
+        if self.layout == "whole":
+            return {"decode_vision": self.decode_vision, "whole": self.whole}
+        names = ("decode_vision", "vision", "language", "pixel")
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def grounding(self) -> Pool:
+        """The pool whose actors ask for grounding frames."""
+        return self.whole if self.layout == "whole" else self.pixel
+
+    def needs(self) -> dict[str, float]:
+        """The least that lets every stage run: all fewest actors, and a frame task for each actor that grounds."""
+        pools = self.pools.values()
+        return {
+            "CPU": sum(pool.actors[0] * pool.cpus for pool in pools) + self.grounding.actors[0] * self.decode_pixel.cpus,
+            "GPU": sum(pool.actors[0] * pool.gpus for pool in pools),
+            "memory": GIB
+            * (sum(pool.actors[0] * pool.memory for pool in pools) + self.grounding.actors[0] * self.decode_pixel.memory),
+        }
+
+    def most(self) -> float:
+        """CPUs of all actors when every pool is full; frame tasks must find room beside them."""
+        return sum(pool.actors[1] * pool.cpus for pool in self.pools.values())
+
+    def check(self, has: Mapping[str, float]) -> None:
+        """ConfigError, with the fix, for a profile that this cluster cannot run or that could starve itself: actors on all CPUs
+        leave none for decoding grounding frames, and the job would wait for ever (ray issue 44687)."""
+        for name, needed in self.needs().items():
+            if needed > has.get(name, 0.0) + 1e-9:
+                raise ConfigError(
+                    f"profile {self.name}, which needs {_amount(name, needed)}, on a Ray with {_amount(name, has.get(name, 0.0))}",
+                    "at least what its fewest actors and their frame tasks need",
+                    f"take a smaller profile, lower `{'cpus' if name == 'CPU' else 'gpus' if name == 'GPU' else 'memory'}`, "
+                    "or add nodes",
+                )
+        room = has.get("CPU", 0.0) - self.most()
+        if room < self.decode_pixel.cpus - 1e-9:
+            raise ConfigError(
+                f"profile {self.name}, whose actors may take {self.most():g} of {has.get('CPU', 0.0):g} CPUs",
+                f"{self.decode_pixel.cpus:g} left for decoding grounding frames",
+                "lower the second number of `actors`, or `cpus`",
+            )
+
+
+def load_profile(name: str) -> Profile:
+    """A named profile or a YAML file. ConfigError for an unknown name or key."""
+    from omegaconf import OmegaConf
+
+    folder = Path(str(resources.files("ray_jobs"))) / "profile_files"
+    known = sorted(path.stem for path in folder.glob("*.yaml"))
+    path = folder / f"{name}.yaml" if name in known else Path(name)
+    if not path.is_file():
+        raise ConfigError(f"profile {name!r}", f"one of {', '.join(known)}, or a YAML file", "check the name")
+    tree = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path} without settings", "a mapping of stages", "see the named profiles")
+    profile = from_tree(Profile, {str(key): value for key, value in tree.items()})
+    return profile if name not in known else replace(profile, name=name)
+
+
+def _amount(name: str, value: float) -> str:
+    return f"{value / GIB:.1f} GiB" if name == "memory" else f"{value:g} {name}s"
