@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from vglamm.media.colours import Colour, colour, ink
 
 if TYPE_CHECKING:
     from vglamm.answer import Answer
+    from vglamm.records import Phrase
 
 _GROUND: Colour = (20, 22, 26)
 _TEXT: Colour = (236, 238, 240)
@@ -24,6 +25,16 @@ Run = tuple[str, int | None]
 """A piece of text and the track that it names, if any."""
 
 
+class Worded(Protocol):
+    """A text with phrases: an answer, or as much of it as a list shows."""
+
+    @property
+    def text(self) -> str: ...
+
+    @property
+    def phrases(self) -> tuple[Phrase, ...]: ...
+
+
 def names(answer: Answer) -> list[str]:
     """A name for each track: its phrase, or "object 3" for the third track when it has none."""
     found = [f"object {track + 1}" for track in range(len(answer.tracks))]
@@ -32,7 +43,7 @@ def names(answer: Answer) -> list[str]:
     return found
 
 
-def text_runs(answer: Answer) -> Iterator[Run]:
+def text_runs(answer: Worded) -> Iterator[Run]:
     """The answer's text in order, cut at its phrases; a phrase that overlaps an earlier one is not marked again."""
     at = 0
     spans = sorted((phrase.start, phrase.end or 0, phrase.track) for phrase in answer.phrases if phrase.start is not None)

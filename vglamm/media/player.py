@@ -101,14 +101,15 @@ def article(answer: Answer, number: int) -> str:
     )
 
 
-def _style(track: int) -> str:
+def style(track: int) -> str:
+    """The attribute that hands a track's colours to the stylesheet."""
     return f'style="--c: {css(colour(track))}; --ink: {css(ink(colour(track)))}"'
 
 
 def _chip(track: int, text: str) -> str:
     # a span, since a button does not break across lines with the text around it; the script gives it a button's keys
     state = f'role="button" tabindex="0" data-track="{track}" aria-pressed="false"'
-    return f'<span class="chip" {state} {_style(track)}>{escape(text)}</span>'
+    return f'<span class="chip" {state} {style(track)}>{escape(text)}</span>'
 
 
 def _text(answer: Answer) -> str:
@@ -134,8 +135,8 @@ def _lanes(answer: Answer) -> str:
         seen = [(edges[first], edges[after]) for first, after in _visible_runs(answer.tracks[track].rle)]
         state = f'data-track="{track}" aria-pressed="false" title="{escape(name)}"'
         rows.append(
-            f'<button type="button" class="name" {state} {_style(track)}><i></i><span>{escape(name)}</span></button>'
-            f'<div class="lane" data-lane="{track}" {_style(track)}>{_bars(seen, end)}</div>'
+            f'<button type="button" class="name" {state} {style(track)}><i></i><span>{escape(name)}</span></button>'
+            f'<div class="lane" data-lane="{track}" {style(track)}>{_bars(seen, end)}</div>'
         )
     if answer.moments:
         bars = _bars([(max(0.0, first - start), min(end, last - start)) for first, last in answer.moments], end)

@@ -1,4 +1,4 @@
-"""The page that is mailed (filled in by ``vglamm.media.page``), and the look and the script of its player, which the viewer shares."""
+"""The page that is mailed, filled in by ``vglamm.media.page``, and the look and script of its player, which the viewer shares."""
 
 from __future__ import annotations
 

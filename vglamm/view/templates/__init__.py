@@ -1,0 +1,1 @@
+"""The shell, the look and the script of the viewer's pages."""
