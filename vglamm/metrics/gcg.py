@@ -27,8 +27,13 @@ TEXT_THRESHOLD = 0.5
 
 def miou_published(truth: Mask, predicted: Mask) -> float:
     """Greedy mean IoU of one video over the pairs that overlap; 0 if none does, or if some pair is empty on both sides."""
+    return miou_of_overlap_published(iou_matrix(truth, predicted, both_empty=np.nan))
+
+
+def miou_of_overlap_published(overlap: Matrix) -> float:
+    """:func:`miou_published` of IoU [true, predicted], NaN where both masks are empty."""
     # rows are predictions, as in the published scorer: of several equal maxima the first in this order is taken
-    left = iou_matrix(predicted, truth, both_empty=np.nan)
+    left = overlap.T
     paired: list[float] = []
     while left.size and left.max() > 0:  # False for NaN
         row, column = np.unravel_index(int(left.argmax()), left.shape)
@@ -39,11 +44,15 @@ def miou_published(truth: Mask, predicted: Mask) -> float:
 
 def miou_corrected(truth: Mask, predicted: Mask) -> float:
     """Mean IoU of one video: the best assignment, divided by max(#predicted, #true); 1 if there is nothing on both sides."""
-    most = max(len(truth), len(predicted))
+    return miou_of_overlap_corrected(iou_matrix(truth, predicted))
+
+
+def miou_of_overlap_corrected(overlap: Matrix) -> float:
+    """:func:`miou_corrected` of IoU [true, predicted]."""
+    most = max(overlap.shape)
     if most == 0:
         return 1.0
-    overlap = iou_matrix(truth, predicted)
-    return float(sum(overlap[pair] for pair in _assign(overlap)) / most)
+    return float(sum(overlap[pair] for pair in assign(overlap)) / most)
 
 
 def matches_published(
@@ -77,7 +86,7 @@ def matches_corrected(
     passes = (overlap >= iou_least) & (similarity >= text_least)
     # a whole pair must outweigh any gain in IoU, which is less than the number of pairs
     worth = np.where(passes, min(overlap.shape, default=0) + 1.0 + overlap, 0.0)
-    return [pair for pair in _assign(worth) if passes[pair]]
+    return [pair for pair in assign(worth) if passes[pair]]
 
 
 @dataclass(frozen=True)
@@ -130,7 +139,7 @@ def _same_shape(overlap: Matrix, similarity: Matrix) -> tuple[Matrix, Matrix]:
     return overlap, similarity
 
 
-def _assign(worth: Matrix) -> Pairs:
+def assign(worth: Matrix) -> Pairs:
     """The one-to-one assignment of rows to columns that is worth most."""
     try:
         from scipy.optimize import linear_sum_assignment

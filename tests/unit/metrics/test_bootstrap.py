@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from vglamm.errors import ConfigError
-from vglamm.metrics.bootstrap import bootstrap_mean
+from vglamm.metrics.bootstrap import bootstrap_mean, bootstrap_ratio
 
 
 def test_the_mean_lies_in_the_interval_and_the_seed_decides_it():
@@ -51,3 +51,17 @@ def test_other_mistakes_are_refused():
         bootstrap_mean([1.0], confidence=1.0)
     with pytest.raises(ConfigError, match="2 groups for 1 values"):
         bootstrap_mean([1.0], ["a", "b"])
+
+
+def test_a_ratio_is_of_sums_and_draws_whole_groups():
+    found = bootstrap_ratio([1, 0, 8], [2, 0, 8], ["a", "b", "c"], resamples=200)
+    assert (found.mean, found.n) == (0.9, 3)
+    assert (found.low, found.high) == (0.5, 1)  # only a, or only c; b has no say
+    same = bootstrap_ratio([1, 2, 3], [1, 1, 1], seed=5)
+    assert same == bootstrap_mean([1, 2, 3], seed=5)
+
+
+@pytest.mark.parametrize("bottoms", [[0, 0], [1], [1, -1], [1, float("nan")]])
+def test_a_ratio_needs_something_below_the_line(bottoms):
+    with pytest.raises(ConfigError):
+        bootstrap_ratio([1, 2], bottoms)

