@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import av
@@ -16,8 +16,10 @@ from vglamm.media.orientation import show
 from vglamm.media.probe import Scan
 
 
-def walk(scan: Scan, indices: Sequence[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+def walk(scan: Scan, indices: Sequence[int], progress: Callable[[], None] | None = None) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     """(index, uint8[H, W, 3]) for each of ``indices``, which increase; one decoded frame in memory at a time.
+
+    progress: called for each picture that is decoded, asked for or not.
 
     Seeks to key frames where frames in between are not asked for, if the container can be trusted with that; a frame that a
     seek does not give with its exact time is decoded again from the start. Raises VideoFrameError if it is not there even then.
@@ -27,7 +29,7 @@ def walk(scan: Scan, indices: Sequence[int]) -> Iterator[tuple[int, NDArray[np.u
     while position < len(indices):
         start = position
         for key in dict.fromkeys((_key_before(keys, indices[start]), None)):
-            for frame in _run(scan, keys, indices[start:], key):
+            for frame in _run(scan, keys, indices[start:], key, progress):
                 yield indices[position], frame
                 position += 1
             if position > start:
@@ -36,7 +38,9 @@ def walk(scan: Scan, indices: Sequence[int]) -> Iterator[tuple[int, NDArray[np.u
             raise _lost(scan, indices[start])
 
 
-def _run(scan: Scan, keys: Sequence[int], indices: Sequence[int], key: int | None) -> Iterator[NDArray[np.uint8]]:
+def _run(
+    scan: Scan, keys: Sequence[int], indices: Sequence[int], key: int | None, progress: Callable[[], None] | None
+) -> Iterator[NDArray[np.uint8]]:
     """Frames of ``indices`` in order from one decoder, as far as it gets them exactly.
 
     key: index of the key frame to seek to, None to decode from the start. Ends where a later key frame is the nearer way.
@@ -51,6 +55,8 @@ def _run(scan: Scan, keys: Sequence[int], indices: Sequence[int], key: int | Non
         picture = _Picture(scan)
         # After a seek, damage would show in other pixels than without: end there, and begin from the start instead.
         for number, frame in enumerate(decoded(container, stream, strict=scan.truncated or key is not None)):
+            if progress is not None:
+                progress()
             index = indices[wanted]
             if scan.ordinal:
                 hit, missed = number == index, number > index

@@ -7,16 +7,13 @@ tolerance is set to none, its list of times must equal ours, and whatever it can
 from __future__ import annotations
 
 import importlib.util
-import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vglamm.media.orientation import resize_to
 from vglamm.media.probe import Scan
-
-log = logging.getLogger(__name__)
 
 # Below one frame for any length: decord raises when the number of recovered frames is above FAULT_TOL x length.
 FAULT_TOL = 1e-9
@@ -27,26 +24,29 @@ def available() -> bool:
     return importlib.util.find_spec("decord") is not None
 
 
-def frames_at(scan: Scan, indices: Sequence[int]) -> NDArray[np.uint8] | None:
-    """uint8[K, H, W, 3] of ``indices``, in the order asked, or None if decord cannot be relied on for this file."""
+class Refused(Exception):
+    """decord cannot be relied on for a file. What it gave before is to be forgotten."""
+
+
+def walk(scan: Scan, indices: Sequence[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """(index, uint8[H, W, 3]) for each of ``indices``, which increase; one frame in memory at a time besides decord's own.
+
+    Raises Refused, at any frame, if decord cannot be relied on for this file.
+    """
     import decord
 
     decord.logging.set_level(decord.logging.QUIET)
+    size = (scan.info.width, scan.info.height)
     try:
-        # A reader for each call: decord's readers grow with every batch and cannot be pickled.
+        # A reader for each call: decord's readers cannot be pickled.
         reader = decord.VideoReader(scan.info.path, num_threads=1, fault_tol=FAULT_TOL)
         if not _same_times(reader, scan):
-            log.info("decord lists other frames than the container of %s: PyAV reads it", scan.info.path)
-            return None
-        unique, back = np.unique(np.asarray(indices, dtype=np.int64), return_inverse=True)
-        frames: NDArray[np.uint8] = reader.get_batch(unique).asnumpy()
+            raise Refused(f"decord lists other frames than the container of {scan.info.path}")
+        for index in indices:
+            # A batch of one frame: with all of them in one, decord holds every picture twice.
+            yield index, resize_to(reader.get_batch([index]).asnumpy()[0], size)
     except (decord.DECORDError, decord.DECORDLimitReachedError, RuntimeError, AssertionError) as error:
-        log.info("decord refuses %s (%s): PyAV reads it", scan.info.path, str(error).splitlines()[0])
-        return None
-    size = (scan.info.width, scan.info.height)
-    if frames.shape[1:3] == (size[1], size[0]):
-        return frames[back]
-    return np.stack([resize_to(frame, size) for frame in frames])[back]
+        raise Refused(f"decord refuses {scan.info.path} ({str(error).splitlines()[0]})") from error
 
 
 def _same_times(reader: object, scan: Scan) -> bool:

@@ -1,4 +1,4 @@
-"""How large a video may be. Checked in a child process before anything is decoded here."""
+"""How large a video may be, and what the child processes that examine and decode it may use."""
 
 from __future__ import annotations
 
@@ -15,9 +15,13 @@ class Limits:
     """What is accepted; anything above raises VideoTooLarge before it costs memory or time.
 
     bytes: size of the file. pixels: width x height, as coded and as shown. frames, seconds: length of the video. fps: average
-    frames per second. streams: tracks of any kind in the container. memory: address space of the child that examines the file,
-    in bytes. cpu_seconds: processor time of that child; only containers without a trustworthy index (AVI, MPEG-TS, a damaged
-    file) need more than a fraction of a second, since their frames are counted by decoding them.
+    frames per second. streams: tracks of any kind in the container. memory: address space of the child that examines the file
+    and of one that decodes it (:mod:`vglamm.media.guarded`), in bytes; 4K needs 0.8 GiB. cpu_seconds: processor time of the child
+    that examines; only containers without a trustworthy index (AVI, MPEG-TS, a damaged file) need more than a fraction of a
+    second, since their frames are counted by decoding them.
+
+    A child that decodes may use, for one request, cpu_seconds and cpu_seconds_per_megapixel more for every million pixels in
+    the whole video (a slow core needs a fifth of it). stall_seconds: how long it may take from one decoded picture to the next.
     """
 
     bytes: int = 4 * GIB
@@ -28,6 +32,8 @@ class Limits:
     streams: int = 32
     memory: int = 4 * GIB
     cpu_seconds: int = 600
+    cpu_seconds_per_megapixel: float = 0.05
+    stall_seconds: float = 120.0
 
     def check(self, name: str, value: float) -> None:
         """Raise VideoTooLarge if ``value`` is over the limit called ``name``."""

@@ -9,9 +9,10 @@ show as damage in that picture, and in those predicted from it, as in any player
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,8 @@ from vglamm.media import av_backend, decord_backend
 from vglamm.media.limits import Limits
 from vglamm.media.probe import Scan, VideoInfo, scan
 
+log = logging.getLogger(__name__)
+
 Frames = NDArray[np.uint8]
 
 
@@ -28,12 +31,14 @@ class VideoSource(ABC):
     """A video that can be asked for frames. Holds no open file and can be pickled.
 
     info: what it is. times: float64[F], presentation time of each frame in seconds, increasing; its length is the exact number
-    of frames. truncated: bytes are missing at the end of the file, and ``times`` ends at the last good frame.
+    of frames. truncated: bytes are missing at the end of the file, and ``times`` ends at the last good frame. progress: set
+    by a process that decodes for another one, called for each picture that a decoder gives, also for those not asked for.
     """
 
     info: VideoInfo
     times: NDArray[np.float64]
     truncated: bool = False
+    progress: Callable[[], None] | None = None
 
     def __len__(self) -> int:
         return len(self.times)
@@ -85,14 +90,18 @@ class VideoSource(ABC):
         return wanted
 
     def _sparse(self, wanted: list[int]) -> Frames:
-        """Frames of ``wanted`` in any order, by one walk over them in increasing order."""
+        """Frames of ``wanted``, which may be in any order, each read once."""
         places: dict[int, list[int]] = {}
         for place, index in enumerate(wanted):
             places.setdefault(index, []).append(place)
         out = np.empty((len(wanted), self.info.height, self.info.width, 3), dtype=np.uint8)
-        for index, frame in self._walk(sorted(places)):
+        for index, frame in self._apart(sorted(places)):
             out[places[index]] = frame
         return out
+
+    def _apart(self, wanted: list[int]) -> Iterator[tuple[int, Frames]]:
+        """As :meth:`_walk`, for frames far apart. It may begin again from the first of ``wanted``: the later frames count."""
+        return self._walk(wanted)
 
     @abstractmethod
     def _walk(self, wanted: list[int]) -> Iterator[tuple[int, Frames]]:
@@ -108,15 +117,17 @@ class FileSource(VideoSource):
         self.times = found.pts.astype(np.float64) * float(found.time_base)
         self.truncated = found.truncated
 
-    def _sparse(self, wanted: list[int]) -> Frames:
+    def _apart(self, wanted: list[int]) -> Iterator[tuple[int, Frames]]:
         if wanted and self.scan.plain and decord_backend.available():
-            frames = decord_backend.frames_at(self.scan, wanted)
-            if frames is not None:
-                return frames
-        return super()._sparse(wanted)
+            try:
+                yield from decord_backend.walk(self.scan, wanted)
+                return
+            except decord_backend.Refused as refusal:
+                log.info("%s: PyAV reads it", refusal)
+        yield from self._walk(wanted)
 
     def _walk(self, wanted: list[int]) -> Iterator[tuple[int, Frames]]:
-        return av_backend.walk(self.scan, wanted)
+        return av_backend.walk(self.scan, wanted, self.progress)
 
 
 class ImageSource(VideoSource):
