@@ -18,6 +18,7 @@ from vglamm.commands.convert import convert
 from vglamm.commands.demo import demo
 from vglamm.commands.doctor import doctor
 from vglamm.commands.evaluate import evaluate
+from vglamm.commands.export import export
 from vglamm.commands.screen import log_to_terminal, out, show_error
 from vglamm.commands.train import train
 from vglamm.commands.view import view
@@ -29,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # an unexpected exception is a bug: its plain traceback is what a report needs
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (ask, view, demo, train, evaluate, convert, doctor):
+for command in (ask, view, demo, train, evaluate, export, convert, doctor):
     app.command()(command)
 
 
