@@ -6,6 +6,7 @@ It runs where reports arrive (this process with ``--local``, else Ray Train's co
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from pathlib import Path
@@ -24,18 +25,7 @@ class Tracker:
     """One MLflow run. ``log.tracking`` says where: "local" is ``mlflow.db`` (SQLite) in the storage folder."""
 
     def __init__(self, recipe: Recipe) -> None:
-        try:
-            from mlflow import MlflowClient
-        except ImportError as error:
-            raise EnvironmentProblem("no mlflow", "the package", "pip install 'vglamm[train]', or log.tracking=off") from error
-        storage = Path(recipe.storage).resolve()
-        uri = f"sqlite:///{storage / 'mlflow.db'}" if recipe.log.tracking == "local" else recipe.log.tracking
-        if recipe.log.tracking == "local":
-            storage.mkdir(parents=True, exist_ok=True)
-            for noisy in ("alembic", "mlflow.store.db.utils"):
-                logging.getLogger(noisy).setLevel(logging.WARNING)
-        self.client = MlflowClient(uri)
-        place = (storage / "mlflow").as_uri() if recipe.log.tracking == "local" else None
+        self.client, place = _client(recipe.log.tracking, Path(recipe.storage).resolve())
         self.run = self._run(recipe, place)
 
     def _run(self, recipe: Recipe, place: str | None) -> str:
@@ -89,3 +79,38 @@ def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, str]:
         else:
             found[prefix + name] = str(value)[:LONGEST]
     return found
+
+
+def track_job(
+    uri: str, experiment: str, name: str, settings: dict[str, Any], summary: dict[str, Any], pictures: Path | None = None
+) -> str:
+    """One MLflow run for a bulk job: its settings, the numbers of its summary, the summary itself and sample pictures. uri: "local"
+    (``mlflow.db`` beside the job's folder) or a server's. Returns the run's id."""
+    client, place = _client(uri, Path(name).resolve().parent if "://" not in name else Path.cwd())
+    found = client.get_experiment_by_name(experiment)
+    number = found.experiment_id if found else client.create_experiment(experiment, artifact_location=place)
+    run: str = client.create_run(number, tags={TAG: name}, run_name=name.rstrip("/").rsplit("/", 1)[-1]).info.run_id
+    for key, value in flat(settings).items():
+        client.log_param(run, key, value)
+    for key, value in flat(summary).items():
+        with contextlib.suppress(ValueError):
+            client.log_metric(run, key.replace(":", "."), float(value))
+    client.log_dict(run, summary, "summary.json")
+    if pictures is not None:
+        client.log_artifacts(run, str(pictures), "pictures")
+    client.set_terminated(run, "FINISHED")
+    return run
+
+
+def _client(uri: str, storage: Path) -> tuple[Any, str | None]:
+    """A client, and where its artifacts go if it keeps its own books."""
+    try:
+        from mlflow import MlflowClient
+    except ImportError as error:
+        raise EnvironmentProblem("no mlflow", "the package", "pip install 'vglamm[train]', or turn tracking off") from error
+    if uri != "local":
+        return MlflowClient(uri), None
+    storage.mkdir(parents=True, exist_ok=True)
+    for noisy in ("alembic", "mlflow.store.db.utils"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    return MlflowClient(f"sqlite:///{storage / 'mlflow.db'}"), (storage / "mlflow").as_uri()

@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from vglamm.commands.annotate import annotate
 from vglamm.commands.ask import ask
 from vglamm.commands.convert import convert
 from vglamm.commands.demo import demo
@@ -30,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # an unexpected exception is a bug: its plain traceback is what a report needs
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (ask, view, demo, train, evaluate, export, convert, doctor):
+for command in (ask, annotate, view, demo, train, evaluate, export, convert, doctor):
     app.command()(command)
 
 

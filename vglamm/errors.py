@@ -11,6 +11,7 @@
     ├── CorpusError         a data set on disk is incomplete or is not laid out as documented
     ├── CheckpointError     a checkpoint is missing, incomplete or does not fit its config
     ├── ConfigError         a config, preset, recipe or override is wrong
+    ├── WorkerLost          a process that worked on it was lost again and again
     └── EnvironmentProblem  something of the machine is missing (a package, a program, memory)
 
 Every message has three parts: what was got, what was expected, what to do.
@@ -68,6 +69,10 @@ class CheckpointError(VglammError):
 
 class ConfigError(VglammError):
     """A config, preset, recipe or override is wrong."""
+
+
+class WorkerLost(VglammError):
+    """A process of a cluster that worked on something was lost more often than it is tried again."""
 
 
 class EnvironmentProblem(VglammError):

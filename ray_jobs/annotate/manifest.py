@@ -28,19 +28,23 @@ MEDIA = frozenset(
         *("gif", "jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff"),
     )
 )
-_NAMED = {"uri", "id", "question", "questions"}
+SAMPLING = ("fps", "limit", "start", "end", "every_frame", "source_fps")
+"""Columns by which a row says itself which frames are used; see :func:`vglamm.frames.choose`. source_fps: rate of a folder of
+frames."""
+_NAMED = {"uri", "id", "question", "questions", *SAMPLING}
 
 
 @dataclass(frozen=True)
 class Job:
     """One video and its questions. position: place in the manifest. first: place of its first row among all rows of the run.
-    skipped: why it is not looked at, or None. extra: columns that are passed through."""
+    skipped: why it is not looked at, or None. sampling: its own, over that of the run. extra: columns that are passed through."""
 
     position: int
     first: int
     id: str
     uri: str
     questions: tuple[str, ...]
+    sampling: Mapping[str, Any] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
     skipped: str | None = None
 
@@ -68,11 +72,11 @@ class Manifest:
             hashed.update(json.dumps(asdict(job), default=str, sort_keys=True).encode() + b"\n")
         return hashed.hexdigest()
 
-    def shard(self, number: int, of: int) -> Manifest:
-        """Every ``of``-th job from ``number`` (1 .. of) on. Positions stay those of the whole."""
+    def shard(self, number: int, of: int, part: int) -> Manifest:
+        """Every ``of``-th run of ``part`` jobs from ``number`` (1 .. of) on. Positions stay those of the whole."""
         if not 1 <= number <= of:
             raise ConfigError(f"shard {number}/{of}", "1/n to n/n", "number shards from 1")
-        return Manifest(self.jobs[number - 1 :: of], self.extra)
+        return Manifest(tuple(job for job in self.jobs if (job.position // part) % of == number - 1), self.extra)
 
     def limit(self, jobs: int | None) -> Manifest:
         """The first ``jobs`` of them."""
@@ -140,8 +144,9 @@ def _listed(
             raise ConfigError(f"id {name!r} in rows {seen[name]} and {position}", "ids that differ", "give each row its own id")
         seen[name] = position
         asked = _questions(row, questions, position)
+        own = {key: row[key] for key in SAMPLING if row.get(key) is not None}
         passed = {f.name: row[f.name] for f in extra}
-        jobs.append(Job(position, first, name, join(folder, uri), asked, passed, _why_skipped(uri)))
+        jobs.append(Job(position, first, name, join(folder, uri), asked, own, passed, _why_skipped(uri)))
         first += len(asked)
     if not jobs:
         raise ConfigError("a table without rows", "at least one video", "check the table")

@@ -6,7 +6,9 @@ tokens, prompt vectors.
 
 from __future__ import annotations
 
+import base64
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +36,10 @@ class Parcel:
         """The same video, given up: later stages pass it on untouched."""
         return Parcel(self.position, self.plain | {"error": [kind, message]})
 
+    def spent(self, seconds: dict[str, float]) -> Parcel:
+        """The same parcel with seconds by stage added to its timings."""
+        return Parcel(self.position, self.plain | {"timings": self.plain["timings"] | seconds}, self.arrays)
+
 
 def unpack(table: pa.Table) -> list[Parcel]:
     """Arrays are views of the block and read-only."""
@@ -57,3 +63,19 @@ def pack(parcels: list[Parcel]) -> pa.Table:
         for parcel in parcels
     ]
     return pa.Table.from_pylist(rows, schema=SCHEMA)
+
+
+def frozen(values: Mapping[str, Any], fields: Sequence[pa.Field]) -> str:
+    """Passed-through columns of one row as text that keeps their types: an Arrow stream in base64."""
+    table = pa.Table.from_pylist([dict(values)], schema=pa.schema(list(fields)))
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
+    return base64.b64encode(sink.getvalue()).decode()
+
+
+def thawed(text: str) -> dict[str, Any]:
+    """What :func:`frozen` kept."""
+    with pa.ipc.open_stream(base64.b64decode(text)) as stream:
+        rows = stream.read_all().to_pylist()
+    return dict(rows[0]) if rows else {}

@@ -6,15 +6,14 @@ wrong with the job itself (a checkpoint, a profile) ends it. Stages know nothing
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
-from ray_jobs.annotate.parcel import Parcel
+from ray_jobs.annotate.parcel import Parcel, thawed
 from ray_jobs.annotate.places import local_copy, sha256
 from vglamm import checkpoint
 from vglamm.annotation import FAILED, OK, Annotation
@@ -27,6 +26,7 @@ from vglamm.media.limits import Limits
 from vglamm.pixel.sight import tracks
 from vglamm.records import Phrase, PixelInput, Reply, Sampling, VisionInput, VisualTokens
 from vglamm.steps import LanguageStep, PixelStep, PixelTask, VisionStep
+from vglamm.walk import Clock
 
 log = logging.getLogger(__name__)
 Stage = Callable[[list[Parcel]], list[Parcel]]
@@ -36,8 +36,8 @@ FrameFeed = Callable[["Parcel", int, int], Iterator[PixelInput]]
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides the answers of a run, besides its manifest. model: a checkpoint, as ``vglamm.load`` takes it. sampling: options of
-    :func:`vglamm.frames.choose`. mode: of the masks. dtype: of the weights. quantise: of the language model."""
+    """What decides the answers of a run, besides its manifest. model: a checkpoint, as ``vglamm.load`` takes it. sampling: options
+    of :func:`vglamm.frames.choose`. mode: of the masks. dtype: of the weights. quantise: of the language model."""
 
     model: str
     sampling: dict[str, Any]
@@ -45,7 +45,7 @@ class Settings:
     max_new_tokens: int | None = None
     dtype: str | None = None
     quantise: str | None = None
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
 
 
 def guarded(stage: Stage, parcels: list[Parcel]) -> list[Parcel]:
@@ -76,8 +76,9 @@ class Decode:
     def _one(self, parcel: Parcel) -> Parcel:
         limits = self.settings.limits
         with local_copy(parcel.plain["uri"], limits) as path:
-            source = open_guarded(path, limits)
-            sampling = choose(source, self.config, **self.settings.sampling)
+            own = dict(parcel.plain["own_sampling"])
+            source = open_guarded(path, limits, fps=own.pop("source_fps", None))
+            sampling = choose(source, self.config, **(self.settings.sampling | own))
             seen = vision_input(source, sampling, self.config)
             known = {"sha256": sha256(path), "sampling": asdict(sampling), "end": end_of(source)}
         arrays = {"spatial": seen.spatial} | ({} if seen.temporal is None else {"temporal": seen.temporal})
@@ -100,10 +101,10 @@ class See:
 
 
 class Say:
-    """Visual tokens and questions -> replies; a question that cannot be asked gets its error instead."""
+    """Visual tokens and questions -> replies; a question that cannot be asked gets its error instead. batch: of questions."""
 
-    def __init__(self, settings: Settings, device: str) -> None:
-        self.settings = settings
+    def __init__(self, settings: Settings, device: str, batch: int) -> None:
+        self.settings, self.batch = settings, batch
         part = checkpoint.load(settings.model, part="language", device=device, dtype=settings.dtype, quantise=settings.quantise)
         self.step = LanguageStep(part, checkpoint.load_tokenizer(settings.model), device=device)
 
@@ -113,7 +114,7 @@ class Say:
             for parcel in parcels
             for question in parcel.plain["questions"]
         ]
-        replies = iter(self._answered(asked))
+        replies = iter(reply for at in range(0, len(asked), self.batch) for reply in self._answered(asked[at : at + self.batch]))
         return [self._told(parcel, [next(replies) for _ in parcel.plain["questions"]]) for parcel in parcels]
 
     def _answered(self, asked: list[Any]) -> list[Reply | VglammError]:
@@ -148,23 +149,28 @@ class Ground:
         self.step = PixelStep(part, device=device, dtype=settings.dtype)
 
     def __call__(self, parcel: Parcel) -> list[Annotation]:
-        """The rows of one video, one for each question."""
-        if parcel.failed:
-            return rows_of(parcel)
+        """The rows of one video, one for each question. Timings: ``pixel``, and ``frames`` for the wait for grounding frames."""
         prompts, frames = parcel.arrays.get("prompts"), len(parcel.plain["sampling"]["grounding_indices"])
+        clock = Clock()
+
+        def fed(first: int, stop: int) -> Iterator[PixelInput]:
+            return clock.each("decode", self.feed(parcel, first, stop))
+
         found: tuple[Any, ...] = ()
         if prompts is not None and len(prompts):
-            task = PixelTask(lambda first, stop: self.feed(parcel, first, stop), np.array(prompts), frames, self.settings.mode)
-            found = tracks([row for _, row in self.step.stream(task)], len(prompts))
-        return rows_of(parcel, found, self.model)
+            task = PixelTask(fed, np.array(prompts), frames, self.settings.mode)
+            rows = [row for _, row in clock.each("pixel", self.step.stream(task))]
+            found = tracks(rows, len(prompts))
+        spent = {"frames": clock.spent["decode"], "pixel": clock.spent["pixel"]}
+        return rows_of(parcel.spent(spent), found, self.model)
 
 
 def grounding_frames(
-    uri: str, sampling: Sampling, config: ModelConfig, limits: Limits, first: int, stop: int
+    uri: str, sampling: Sampling, config: ModelConfig, limits: Limits, first: int, stop: int, source_fps: float | None = None
 ) -> Iterator[PixelInput]:
     """Chunks of grounding frames, decoded in a guarded child while they are asked for."""
     with local_copy(uri, limits) as path:
-        yield from grounding_source(open_guarded(path, limits), sampling, config)(first, stop)
+        yield from grounding_source(open_guarded(path, limits, fps=source_fps), sampling, config)(first, stop)
 
 
 def rows_of(parcel: Parcel, found: tuple[Any, ...] = (), model: str = "") -> list[Annotation]:
@@ -182,7 +188,7 @@ def rows_of(parcel: Parcel, found: tuple[Any, ...] = (), model: str = "") -> lis
             "sha256": plain.get("sha256"),
             "question": question,
             "config": plain["config"],
-            "extra": json.loads(plain["extra"]),
+            "extra": thawed(plain["extra"]),
         }
         if "error" in reply:
             kind, message = reply["error"]

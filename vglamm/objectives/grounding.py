@@ -37,8 +37,9 @@ Item = dict[str, NDArray[Any]]
 class GroundingPreparer:
     """seed -> packed questions and answers, prompt codes, visual tokens as codes or frames, and frames and masks for pixel.
 
-    blind: one empty visual token instead of all: what can be learnt from words alone. branches: questions of one video. follow: share of branches with two or three turns. easy_share: share of easy scenes. track,
-    single: frames for masks, as in segmentation. prompts: most prompts of a video that masks are made for.
+    blind: one empty visual token instead of all: what can be learnt from words alone. branches: questions of one video. follow:
+    share of branches with two or three turns. easy_share: share of easy scenes. track, single: frames for masks, as in
+    segmentation. prompts: most prompts of a video that masks are made for.
     """
 
     config: ModelConfig

@@ -16,6 +16,7 @@ from vglamm.data.world import make_scene
 from vglamm.data.world.codes import NAME, block, labels, name_codes, owners, rotation, token_codes
 from vglamm.media import resize
 from vglamm.model import VideoGLaMM
+from vglamm.objectives import dense
 from vglamm.objectives.starts import start_grouping
 
 Item = dict[str, NDArray[Any]]
@@ -28,7 +29,8 @@ class PerceptionPreparer:
     """seed -> frames of both towers, the owner of each patch, and every object's raw codes and labels.
 
     looks: frames for the spatial tower; the temporal one gets one chunk. Neighbouring frames teach little new. easy_share: share
-    of easy scenes; easy_before: all scenes of seeds below are easy, so that a run begins with what is plainly seen.
+    of easy scenes; easy_before: all scenes of seeds below are easy, so that a run begins with what is plainly seen. dense: also
+    outlines and drifts (:mod:`vglamm.objectives.dense`).
     """
 
     config: ModelConfig
@@ -37,6 +39,7 @@ class PerceptionPreparer:
     easy_share: float = 0.0
     easy_before: int = 0
     looks: int = 2
+    dense: bool = False
 
     def __call__(self, seed: int) -> Item:
         rng = np.random.default_rng((seed, 77))
@@ -47,7 +50,8 @@ class PerceptionPreparer:
         part = int(rng.integers(len(scene.llm_frames) // chunk)) * chunk
         moves = scene.llm_frames[part : part + chunk]
         looks = np.sort(rng.choice(scene.llm_frames, self.looks, replace=False))
-        return {
+        extra = dense.targets(scene, vision, looks, moves) if self.dense else {}
+        return extra | {
             "spatial": resize.spatial(scene.frames[looks], vision.spatial.image_size),
             "temporal": resize.temporal(scene.frames[moves], vision.temporal.image_size),
             "spatial_owner": owners(scene.id_map[looks], vision.spatial.grid),
@@ -60,8 +64,8 @@ class PerceptionPreparer:
 
 class Perception(nn.Module):
     """Loss: squared error of every patch's token against its code (background: zero), and cross-entropy of each attribute as read
-    off the token by its distance to the known codes. No weights of its own. fresh: the towers know nothing yet and begin as
-    :func:`start_grouping` says."""
+    off the token by its distance to the known codes. Its only weights are the heads of ``dense``. fresh: the towers know nothing
+    yet and begin as :func:`start_grouping` says."""
 
     summed = ("spatial_error", "spatial_background", "temporal_error", "temporal_background")
     turn: Tensor
@@ -73,6 +77,7 @@ class Perception(nn.Module):
         if fresh:
             start_grouping(model)
         self.settings = PerceptionPreparer(model.config, **data)
+        self.heads = dense.heads(model.config.vision) if self.settings.dense else nn.ModuleDict()
         self.register_buffer("turn", torch.from_numpy(rotation(model.config.vision.adapter_width)), persistent=False)
         self.register_buffer("names", torch.from_numpy(name_codes(NAME)), persistent=False)
 
@@ -95,7 +100,7 @@ class Perception(nn.Module):
             batch[f"{kind}_target"] = torch.from_numpy(np.stack(codes))
             batch[f"{kind}_object"] = torch.from_numpy(np.stack(owner))
             batch[f"{kind}_labels"] = torch.from_numpy(np.stack(marks))
-        return batch
+        return batch | dense.collate(items)
 
     @staticmethod
     def count(batch: dict[str, Any]) -> Tensor:
@@ -103,19 +108,23 @@ class Perception(nn.Module):
         both = [batch[f"{kind}_object"] for kind in ("spatial", "temporal")]
         return torch.tensor([float(v) for mask in both for v in (mask.sum(), (~mask).sum())])
 
-    def tokens(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        """Tokens before pooling float[B, T, patches, D] of both towers."""
+    def tokens(self, batch: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Tokens before pooling float[B, T, patches, D] of both towers, and the towers' features."""
         vision = self.model.vision
         looks, moves = vision.normalise(batch["spatial"], batch["temporal"])
         assert moves is not None
         shown = vision.spatial(looks.flatten(0, 1)).unflatten(0, looks.shape[:2])
-        moved = vision.temporal_adapter(vision.temporal(moves))
-        return {"spatial": vision.spatial_adapter(shown), "temporal": moved.unflatten(1, (moves.shape[1], -1))}
+        moved = vision.temporal(moves).unflatten(1, (moves.shape[1], -1))
+        return {"spatial": vision.spatial_adapter(shown), "temporal": vision.temporal_adapter(moved)}, {
+            "spatial": shown,
+            "temporal": moved,
+        }
 
     def forward(self, batch: dict[str, Any], totals: Tensor) -> dict[str, Tensor]:
         terms: dict[str, Tensor] = {}
         loss = totals.new_zeros(())
-        for i, (kind, tokens) in enumerate(self.tokens(batch).items()):
+        both, features = self.tokens(batch)
+        for i, (kind, tokens) in enumerate(both.items()):
             mine, target = batch[f"{kind}_object"], batch[f"{kind}_target"]
             error = (tokens - target @ self.turn).square().sum(-1)
             near = error[mine].sum() / totals[2 * i].clamp(min=1)
@@ -132,6 +141,10 @@ class Perception(nn.Module):
                 share = known.sum() / totals[2 * i].clamp(min=1)
                 loss = loss + functional.cross_entropy(logits, wanted[known, a]) * share
                 terms[f"{kind}_{name}"] = (logits.argmax(-1) == wanted[known, a]).float().mean().detach()
+        if self.heads:
+            found = dense.losses(self.heads, features, batch, totals)
+            loss = loss + found.pop("loss")
+            terms |= found
         return {"loss": loss, **terms}
 
     def _logits(self, raw: Tensor, name: str) -> Tensor:

@@ -1,0 +1,188 @@
+"""What stands between the command line and a job: questions by name, a forecast, the display of progress, tracking."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from ray_jobs.annotate.manifest import Manifest, read_manifest
+from ray_jobs.annotate.places import Place, local_copy
+from ray_jobs.annotate.profile import load_profile
+from ray_jobs.annotate.stages import Settings
+from ray_jobs.annotate.summary import STAGES, Progress, Summary
+from vglamm import checkpoint
+from vglamm.data.corpora import prompts
+from vglamm.errors import ConfigError, VglammError
+
+PERIOD = 30.0
+_MEASURED = 2
+
+# What the shipped model was taught to hear: it knows the words of its own world only.
+TINY_DESCRIBE, TINY_SEGMENT = "Describe the video.", "Segment the {name}."
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the user asked for, before anything is read."""
+
+    source: str
+    out: str
+    questions: tuple[str, ...]
+    named: str | None
+    settings: Settings
+    profile: str
+    limit: int | None = None
+    shard: str | None = None
+
+    def manifest(self) -> Manifest:
+        questions = (*self.questions, *(named_questions(self.named, self.settings.model) if self.named else ()))
+        return read_manifest(self.source, questions).limit(self.limit)
+
+    def shares(self) -> tuple[int, int]:
+        """(number, of) of ``--shard``; ConfigError if it is not i/n."""
+        if self.shard is None:
+            return 1, 1
+        number, slash, of = self.shard.partition("/")
+        if not slash or not number.isdigit() or not of.isdigit() or not 1 <= int(number) <= int(of):
+            raise ConfigError(f"--shard {self.shard}", "i/n with 1 <= i <= n", "write it like 2/8")
+        return int(number), int(of)
+
+
+def named_questions(name: str, model: str) -> tuple[str, ...]:
+    """ "describe", or "segment:cat,dog" for a question about each, in the words that the model was taught."""
+    world = checkpoint.load_config(model).name == "tiny"
+    kind, colon, rest = name.partition(":")
+    if kind == "describe" and not colon:
+        return (TINY_DESCRIBE if world else prompts.DESCRIBE,)
+    names = [one.strip() for one in rest.split(",") if one.strip()]
+    if kind == "segment" and names:
+        return tuple(TINY_SEGMENT.format(name=one) if world else prompts.refer_video(one) for one in names)
+    raise ConfigError(f"--ask {name}", "describe, or segment: and a list of names", "write it like segment:cat,dog")
+
+
+def run(asked: Asked, *, address: str | None, tracking: str, console: Console) -> Summary:
+    """The whole job, shown on ``console``. address: of a Ray cluster, None for one of this machine."""
+    from ray_jobs.annotate.run import BulkJob, annotate
+
+    manifest, profile = asked.manifest(), load_profile(asked.profile)
+    job = BulkJob(manifest, asked.settings, profile, asked.out, asked.shares())
+    checkpoint.load_config(asked.settings.model)  # what is wrong with it is told before Ray starts
+    _connect(address)
+    with _display(console) as watch:
+        summary = annotate(job, watch)
+    if tracking != "off":
+        from ray_jobs.tracking import track_job
+
+        track_job(tracking, "vglamm-annotate", asked.out, job.identity(), summary.to_tree())
+    return summary
+
+
+def _connect(address: str | None) -> None:
+    import ray
+
+    if not ray.is_initialized():
+        ray.init(address=address, log_to_driver=False, configure_logging=False) if address else ray.init(log_to_driver=False)
+
+
+@contextlib.contextmanager
+def _display(console: Console) -> Iterator[Callable[[Progress], None]]:
+    """A live table on a terminal; elsewhere one JSON line every 30 s and one at the end."""
+    if console.is_terminal:
+        with Live(console=console, refresh_per_second=4) as live:
+            yield lambda progress: live.update(table(progress))
+        return
+    latest: list[Progress] = []
+    said = time.monotonic()
+
+    def line(progress: Progress) -> None:
+        nonlocal said
+        latest[:] = [progress]
+        if time.monotonic() - said >= PERIOD:
+            said = time.monotonic()
+            console.print(json.dumps(progress.to_tree()), markup=False, soft_wrap=True)
+
+    yield line
+    if latest:
+        console.print(json.dumps(latest[0].to_tree()), markup=False, soft_wrap=True)
+
+
+def table(progress: Progress) -> Table:
+    """Each stage: what it did, what waits before it, what failed, its pace."""
+    tree = progress.to_tree()
+    left = "" if tree["left_seconds"] is None else f", about {_clock(tree['left_seconds'])} left"
+    title = f"{progress.done} of {progress.videos} videos, {_clock(progress.seconds)}{left}"
+    shown = Table("stage", "done", "queued", "failed", "videos/s", title=title, header_style="bold", title_justify="left")
+    for name in STAGES:
+        stage = tree["stages"].get(name, {"done": 0, "queued": 0, "failed": 0, "per_second": 0.0})
+        shown.add_row(name, str(stage["done"]), str(stage["queued"]), str(stage["failed"]), f"{stage['per_second']:.2f}")
+    return shown
+
+
+def told(summary: Summary) -> Table:
+    """The end of a run in a few lines."""
+    run = summary.to_tree()["this_run"]
+    shown = Table.grid(padding=(0, 2))
+    shown.add_row("rows", ", ".join(f"{count} {name}" for name, count in summary.rows.items()))
+    shown.add_row("this run", f"{run['videos']} videos in {_clock(run['seconds'])}, {run['done_before']} were done before")
+    shown.add_row("pace", ", ".join(f"{value:g} {name}/s" for name, value in run["per_second"].items()))
+    return shown
+
+
+def forecast(asked: Asked) -> Table:
+    """Counts and bytes, and how long it will take as two of the videos, annotated here and now, suggest."""
+    manifest = asked.manifest()
+    mine = manifest.shard(*asked.shares(), 64).jobs
+    live = [job for job in mine if job.skipped is None]
+    sizes = [_size(job.uri) for job in live]
+    shown = Table.grid(padding=(0, 2))
+    shown.add_row("videos", f"{len(live)}, and {len(mine) - len(live)} that are no video by their names")
+    shown.add_row("rows", str(sum(len(job.questions) for job in mine)))
+    unknown = sum(size is None for size in sizes)
+    shown.add_row("bytes", f"{sum(size or 0 for size in sizes):,}" + (f", and {unknown} not found" if unknown else ""))
+    shown.add_row("time", _expected(asked, live))
+    return shown
+
+
+def _expected(asked: Asked, live: list[Any]) -> str:
+    import vglamm
+
+    walk, settings, spent = vglamm.load(asked.settings.model), asked.settings, []
+    for job in live:
+        began = time.perf_counter()
+        with contextlib.suppress(VglammError), local_copy(job.uri, settings.limits) as path:
+            session = walk.watch(path, mode=settings.mode, **(settings.sampling | dict(job.sampling)))
+            for question in job.questions:
+                session.ask(question, max_new_tokens=settings.max_new_tokens)
+                session.history.clear()  # each question stands alone in a bulk job
+            spent.append(time.perf_counter() - began)
+        if len(spent) == _MEASURED:
+            break
+    if not spent:
+        return "unknown: none of the videos could be annotated"
+    actors = load_profile(asked.profile).grounding.actors[1]
+    each = sum(spent) / len(spent)
+    return (
+        f"about {_clock(each * len(live) / actors)}: {each:.1f} s a video as measured here on {len(spent)}, "
+        f"{actors} at a time in profile {asked.profile}"
+    )
+
+
+def _size(uri: str) -> int | None:
+    try:
+        return Place.of(uri).size()
+    except (VglammError, OSError):
+        return None
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"

@@ -1,0 +1,112 @@
+"""The folder of a run: what is done, so that a row is written exactly once whatever was killed.
+
+    run.json              what the run is: the manifest's digest, the model, the settings
+    rows/00000017.parquet the rows of the video at position 17, as soon as they are known
+    part-00000.parquet    the rows of positions 0 .. 63 in order, once all of them are known; their files in rows/ then go
+    summary.json          what the last run of the command did
+
+A file appears under its name only when it is whole, names follow from positions, and writing one again writes the same; so a
+video that is worked on twice, because its worker died, still leaves one set of rows. Rows of a position whose part is there are
+left-overs of a run that was killed between the two, and are dropped.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import parquet
+
+from ray_jobs.annotate.places import Place
+from vglamm import annotation
+from vglamm.annotation import Annotation
+from vglamm.errors import ConfigError
+
+FORMAT, VERSION = "vglamm.annotations", 1
+_ROWS, _PART = "rows/{:08d}.parquet", "part-{:05d}.parquet"
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """place: the folder. part: videos of each part. extra: columns that are passed through."""
+
+    place: Place
+    part: int
+    extra: tuple[pa.Field, ...] = ()
+
+    def claim(self, settings: dict[str, Any]) -> bool:
+        """Make the folder this run's, or recognise it as such (True). ConfigError if it is another run's."""
+        wanted = {"format": FORMAT, "version": VERSION, "part": self.part, **settings}
+        at = self.place.inside("run.json")
+        if not at.is_file():
+            if any(not os.path.basename(path).startswith(".") for path in self.place.files(deep=False)):
+                raise ConfigError(
+                    f"{self.place.text}, which has files but no run.json", "a new or empty folder", "choose another --out"
+                )
+            at.write(json.dumps(wanted, indent=2, sort_keys=True).encode() + b"\n")
+            return False
+        known = json.loads(at.read())
+        if changed := [name for name in sorted(set(known) | set(wanted)) if known.get(name) != wanted.get(name)]:
+            told = "; ".join(f"{name}: {_short(known.get(name))} there, {_short(wanted.get(name))} now" for name in changed)
+            raise ConfigError(
+                f"another run in {self.place.text} ({told})",
+                "the same videos, questions, model and sampling",
+                "choose another --out",
+            )
+        return True
+
+    def done(self, positions: Iterable[int]) -> set[int]:
+        """Those of ``positions`` whose rows are written."""
+        names = {os.path.basename(path) for path in self.place.files(deep=False)}
+        kept = {os.path.basename(path) for path in self.place.inside("rows").files(deep=False)}
+        return {p for p in positions if self._part(p) in names or _name(p) in kept}
+
+    def write(self, position: int, rows: Sequence[Annotation]) -> None:
+        """Keep the rows of a video. Called wherever they were made."""
+        self.place.inside(_ROWS.format(position)).write(self._bytes(annotation.table(rows, self.extra)))
+
+    def close_part(self, number: int, positions: Sequence[int]) -> None:
+        """Join the rows of all positions of a part into its file, then drop theirs. Does nothing twice."""
+        target = self.place.inside(_PART.format(number))
+        files = [self.place.inside(_ROWS.format(position)) for position in positions]
+        if not target.is_file():
+            tables = [parquet.read_table(io.BytesIO(file.read())) for file in files]
+            target.write(self._bytes(pa.concat_tables(tables)))
+        for file in files:
+            file.delete()
+
+    def statuses(self) -> dict[str, int]:
+        """Rows of all parts by status, and of the failed by ``failed: type``; only those columns are read."""
+        counts: dict[str, int] = {}
+        for path in self.place.files(deep=False):
+            if os.path.basename(path).startswith("part-"):
+                with self.place.system.open_input_file(path) as file:
+                    rows = parquet.read_table(file, columns=["status", "error_type"]).to_pylist()
+                for row in rows:
+                    name = row["status"] if row["status"] != annotation.FAILED else f"failed: {row['error_type']}"
+                    counts[name] = counts.get(name, 0) + 1
+        return dict(sorted(counts.items()))
+
+    def _part(self, position: int) -> str:
+        return _PART.format(position // self.part)
+
+    @staticmethod
+    def _bytes(table: pa.Table) -> bytes:
+        """One row in a group: masks are large and rows are read one at a time."""
+        sink = io.BytesIO()
+        parquet.write_table(table, sink, compression="zstd", row_group_size=1 if table.num_rows < 2 else 16)
+        return sink.getvalue()
+
+
+def _name(position: int) -> str:
+    return os.path.basename(_ROWS.format(position))
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True)
+    return text if len(text) <= 80 else f"{text[:77]}..."

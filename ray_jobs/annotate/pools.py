@@ -1,0 +1,156 @@
+"""The stages as Ray actors: each translates between a block and parcels, calls its stages and says what it did, no more."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import ray
+from ray.exceptions import RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from ray_jobs.annotate.board import Note
+from ray_jobs.annotate.ledger import Ledger
+from ray_jobs.annotate.parcel import Parcel, pack, unpack
+from ray_jobs.annotate.profile import Frames, Profile
+from ray_jobs.annotate.stages import Decode, Ground, Say, See, Settings, Stage, grounding_frames, guarded, rows_of, sampling_of
+from vglamm import checkpoint
+from vglamm.annotation import Annotation
+from vglamm.errors import VglammError
+from vglamm.records import PixelInput
+
+RECEIPT = pa.schema({"position": pa.int64(), "told": pa.string()})
+
+
+class Actor:
+    """A pool's actor. stages: names, in order, of what it does with each batch."""
+
+    def __init__(
+        self, name: str, stages: tuple[str, ...], profile: Profile, settings: Settings, ledger: Ledger, board: Any
+    ) -> None:
+        import torch
+
+        torch.set_num_threads(profile.pools[name].threads)
+        self.name, self.board, self.ledger = name, board, ledger
+        device = _device(profile)
+        self.where = {"node": _node(), "pid": os.getpid(), "gpus": _gpus(), "device": device}
+        made = {
+            "decode": lambda: Decode(settings),
+            "vision": lambda: See(settings, device),
+            "language": lambda: Say(settings, device, profile.pools[name].batch),
+        }
+        self.stages: list[tuple[str, Stage]] = [(stage, made[stage]()) for stage in stages if stage in made]
+        self.ground = None
+        if "pixel" in stages:
+            self.ground = Ground(settings, device, Feed(profile.decode_pixel, settings))
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        parcels = unpack(block)
+        for stage, work in self.stages:
+            began = time.perf_counter()
+            parcels = guarded(work, parcels)
+            share = (time.perf_counter() - began) / max(len(parcels), 1)
+            parcels = [self._signed(parcel.spent({stage: share}), stage) for parcel in parcels]
+            self._note(stage, parcels, share * len(parcels))
+        return pack(parcels) if self.ground is None else self._grounded(parcels)
+
+    def _grounded(self, parcels: list[Parcel]) -> pa.Table:
+        receipts = []
+        for parcel in parcels:
+            began = time.perf_counter()
+            after, rows = self._rows(parcel)
+            self.ledger.write(parcel.position, rows)
+            self._note("pixel", [after], time.perf_counter() - began)
+            receipts.append({"position": parcel.position, "told": json.dumps(_told(self._signed(after, "pixel"), rows))})
+        return pa.Table.from_pylist(receipts, schema=RECEIPT)
+
+    def _rows(self, parcel: Parcel) -> tuple[Parcel, list[Annotation]]:
+        assert self.ground is not None, "a pool that ends in pixel"
+        rows: list[Annotation] = []
+        ground = self.ground
+
+        def work(given: list[Parcel]) -> list[Parcel]:
+            rows.extend(ground(given[0]))
+            return given
+
+        [after] = guarded(work, [parcel])
+        return after, rows_of(after) if after.failed else rows
+
+    def _signed(self, parcel: Parcel, stage: str) -> Parcel:
+        return Parcel(parcel.position, parcel.plain | {"where": parcel.plain.get("where", {}) | {stage: self.where}}, parcel.arrays)
+
+    def _note(self, stage: str, parcels: list[Parcel], seconds: float) -> None:
+        """Tell the board, without waiting for it."""
+        failed = sum(parcel.failed for parcel in parcels)
+        self.board.take.remote(Note(stage, self.where["node"], self.where["pid"], len(parcels), failed, seconds, time.time()))
+
+
+class Feed:
+    """Grounding frames for a pixel actor: a CPU task for each video decodes them in chunks, a few ahead, on this node if it can."""
+
+    def __init__(self, frames: Frames, settings: Settings) -> None:
+        self.settings = settings
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+        placed = {} if frames.labels else {"scheduling_strategy": here}
+        self.task = ray.remote(_chunks).options(
+            num_returns="streaming", _generator_backpressure_num_objects=frames.ahead, **frames.scheduling, **placed
+        )
+
+    def __call__(self, parcel: Parcel, first: int, stop: int) -> Iterator[PixelInput]:
+        plain = parcel.plain
+        stream = self.task.remote(
+            self.settings, plain["uri"], plain["own_sampling"].get("source_fps"), plain["sampling"], first, stop
+        )
+        try:
+            for reference in stream:
+                yield ray.get(reference)
+        except RayTaskError as error:
+            if isinstance(error.cause, VglammError):
+                raise error.cause from None
+            raise
+        finally:
+            with contextlib.suppress(ValueError, TypeError):  # one that has ended cannot be cancelled
+                ray.cancel(stream)
+
+
+def _chunks(
+    settings: Settings, uri: str, source_fps: float | None, sampling: dict[str, Any], first: int, stop: int
+) -> Iterator[PixelInput]:
+    config = checkpoint.load_config(settings.model)
+    yield from grounding_frames(uri, sampling_of({"sampling": sampling}), config, settings.limits, first, stop, source_fps)
+
+
+def _told(parcel: Parcel, rows: list[Annotation]) -> dict[str, Any]:
+    """What the driver hears of a video: counts and times, nothing large."""
+    answers = [row.answer for row in rows if row.answer is not None]
+    return {
+        "rows": len(rows),
+        "failed": sum(row.answer is None for row in rows),
+        "phrases": sum(len(answer.phrases) for answer in answers),
+        "tokens": sum(len(reply.get("tokens", ())) for reply in parcel.plain.get("replies", ())),
+        "frames": sum(len(answer.tracks[0].rle) for answer in answers[:1] if answer.tracks),
+        "masks": sum(len(track.rle) for answer in answers for track in answer.tracks),
+        "timings": rows[0].answer.timings if rows and rows[0].answer else parcel.plain["timings"],
+        "where": parcel.plain["where"],
+    }
+
+
+def _device(profile: Profile) -> str:
+    import torch
+
+    if profile.device != "auto":
+        return profile.device
+    return "cuda" if _gpus() and torch.cuda.is_available() else "cpu"
+
+
+def _node() -> str:
+    return str(ray.get_runtime_context().get_node_id())
+
+
+def _gpus() -> list[str]:
+    return [str(one) for one in ray.get_runtime_context().get_accelerator_ids().get("GPU", [])]

@@ -1,0 +1,213 @@
+"""A bulk job from its manifest to its parts and its summary, on the Ray that this process is connected to.
+
+Five stages: decode (CPU) -> vision -> language -> grounding frames (CPU tasks, fetched by pixel in chunks) -> pixel, which writes
+the rows. The driver only hears receipts, so its memory does not grow with the job.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.data
+from ray.data import ActorPoolStrategy, DataContext
+
+from ray_jobs.annotate.board import Board, Tally
+from ray_jobs.annotate.ledger import Ledger
+from ray_jobs.annotate.manifest import Job, Manifest
+from ray_jobs.annotate.parcel import Parcel, frozen, pack
+from ray_jobs.annotate.places import Place
+from ray_jobs.annotate.pools import Actor
+from ray_jobs.annotate.profile import Profile
+from ray_jobs.annotate.stages import Settings, rows_of
+from ray_jobs.annotate.summary import Progress, Summary
+from ray_jobs.store import claimed
+from vglamm import checkpoint
+from vglamm.annotation import SKIPPED, Annotation
+from vglamm.errors import WorkerLost
+
+log = logging.getLogger(__name__)
+SPLIT = {"decode_vision": ("decode",), "vision": ("vision",), "language": ("language",), "pixel": ("pixel",)}
+WHOLE = {"decode_vision": ("decode",), "whole": ("vision", "language", "pixel")}
+_PERIOD = 1.0
+
+
+@dataclass(frozen=True)
+class BulkJob:
+    """What ``vglamm annotate`` does. manifest: all videos of the run; shard: (number, of) if this process does only a share of it.
+    part: videos of each output file."""
+
+    manifest: Manifest
+    settings: Settings
+    profile: Profile
+    out: str
+    shard: tuple[int, int] = (1, 1)
+    part: int = 64
+
+    @property
+    def config(self) -> str:
+        """Hash of what decides the answers."""
+        return hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()[:16]
+
+    def identity(self) -> dict[str, Any]:
+        """What makes this run this run; a change is refused. The checkpoint counts by what is in it, not by where it lies."""
+        settings = asdict(self.settings) | {"model": checkpoint.identity(self.settings.model)}
+        return {
+            "manifest": self.manifest.digest,
+            "videos": len(self.manifest.jobs),
+            "rows": self.manifest.rows,
+            "settings": settings,
+        }
+
+
+def annotate(job: BulkJob, watch: Callable[[Progress], None] = lambda _: None) -> Summary:
+    """Do what is missing of a job and return its summary, which also lies in the folder. watch: told about every second.
+
+    ConfigError before anything starts: another run's folder, or a profile that this Ray cannot run.
+    """
+    if not ray.is_initialized():
+        ray.init(log_to_driver=False)
+    job.profile.check(ray.cluster_resources())
+    ledger = Ledger(Place.of(job.out), job.part, job.manifest.extra)
+    with _alone(ledger.place):
+        ledger.claim(job.identity())
+        mine = job.manifest.shard(*job.shard, job.part).jobs
+        done = ledger.done(one.position for one in mine)
+        summary = Summary.begun(job, mine, done)
+        for one in (one for one in mine if one.skipped and one.position not in done):
+            ledger.write(one.position, _skipped(one, job))
+            done.add(one.position)
+        parts = _Parts(ledger, mine, done)
+        missing = [one for one in mine if one.position not in done]
+        if missing:
+            _run(job, ledger, missing, parts, summary, watch)
+        parts.close()
+        summary.finish(ledger.statuses())
+        ledger.place.inside("summary.json").write(json.dumps(summary.to_tree(), indent=2).encode() + b"\n")
+    return summary
+
+
+def _run(
+    job: BulkJob, ledger: Ledger, missing: list[Job], parts: _Parts, summary: Summary, watch: Callable[[Progress], None]
+) -> None:
+    board = ray.remote(Board).options(num_cpus=0).remote()
+    heard: set[int] = set()
+    told = time.monotonic() - _PERIOD
+    for receipts in _dataset(job, ledger, missing, board).iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+        for receipt in receipts.to_pylist():
+            heard.add(receipt["position"])
+            summary.add(json.loads(receipt["told"]))
+            parts.done(receipt["position"])
+        if time.monotonic() - told >= _PERIOD:
+            told = time.monotonic()
+            watch(summary.progress(_read(board)))
+    for one in (one for one in missing if one.position not in heard):
+        lost = WorkerLost(
+            f"{one.id!r}, on which a process was lost {job.profile.retries + 1} times",
+            "a video that no stage dies of",
+            "look at it alone",
+        )
+        ledger.write(one.position, rows_of(_parcel(one, job).fail(type(lost).__name__, str(lost))))
+        summary.lose(len(one.questions))
+        parts.done(one.position)
+    watch(summary.progress(_read(board)))
+    summary.tallies = _read(board)
+
+
+def _read(board: Any) -> dict[str, Tally]:
+    tallies: dict[str, Tally] = ray.get(board.read.remote())
+    return tallies
+
+
+def _dataset(job: BulkJob, ledger: Ledger, missing: list[Job], board: Any) -> ray.data.Dataset:
+    """One block for each video: the unit of work, of retrying and of back pressure."""
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.max_errored_blocks = -1  # of a block whose worker dies again and again: its rows are written as lost
+    context.execution_no_progress_timeout_s = job.profile.stall
+    context.execution_options.verbose_progress = False
+    blocks = [ray.put(pack([_parcel(one, job)])) for one in missing]
+    data = ray.data.from_arrow_refs(blocks)
+    stages = WHOLE if job.profile.layout == "whole" else SPLIT
+    with warnings.catch_warnings():
+        # Without a bound Ray tries a row that kills its actor for ever; Ray 2.60 to 2.63 take the bound this way only.
+        warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")
+        for name, pool in job.profile.pools.items():
+            data = data.map_batches(
+                Actor,
+                fn_constructor_kwargs={
+                    "name": name,
+                    "stages": stages[name],
+                    "profile": job.profile,
+                    "settings": job.settings,
+                    "ledger": ledger,
+                    "board": board,
+                },
+                batch_size=pool.batch,
+                batch_format="pyarrow",
+                compute=ActorPoolStrategy(min_size=pool.actors[0], max_size=pool.actors[1]),
+                max_restarts=-1,
+                max_task_retries=job.profile.retries,
+                **pool.scheduling,
+            )
+    return data
+
+
+def _parcel(one: Job, job: BulkJob) -> Parcel:
+    plain = {
+        "id": one.id,
+        "uri": one.uri,
+        "first": one.first,
+        "row_ids": list(one.row_ids),
+        "questions": list(one.questions),
+        "own_sampling": dict(one.sampling),
+        "extra": frozen(one.extra, job.manifest.extra),
+        "config": job.config,
+        "timings": {},
+    }
+    return Parcel(one.position, plain)
+
+
+def _skipped(one: Job, job: BulkJob) -> list[Annotation]:
+    given = _parcel(one, job).fail("VideoUnreadable", one.skipped or "")
+    return [
+        Annotation(**{name: getattr(row, name) for name in row.__dataclass_fields__} | {"status": SKIPPED})
+        for row in rows_of(given)
+    ]
+
+
+def _alone(place: Place) -> AbstractContextManager[None]:
+    """One process at a time in a local folder. Of a remote one nobody can say: writing is idempotent, so two only waste work."""
+    return claimed(Path(place.path)) if place.local else nullcontext()
+
+
+class _Parts:
+    """Closes each part when the last of its positions is written."""
+
+    def __init__(self, ledger: Ledger, jobs: tuple[Job, ...], done: set[int]) -> None:
+        self.ledger = ledger
+        self.all: dict[int, list[int]] = {}
+        for one in jobs:
+            self.all.setdefault(one.position // ledger.part, []).append(one.position)
+        self.open = {number: set(positions) - done for number, positions in self.all.items()}
+        self.ready = [number for number, left in self.open.items() if not left]
+
+    def done(self, position: int) -> None:
+        number = position // self.ledger.part
+        self.open[number].discard(position)
+        if not self.open[number]:
+            self.ledger.close_part(number, self.all[number])
+
+    def close(self) -> None:
+        """Parts that were whole from the start: a run may have been killed before it could join them."""
+        for number in self.ready:
+            self.ledger.close_part(number, self.all[number])

@@ -1,0 +1,134 @@
+"""What a job did and how fast: counts of this run and of the whole folder, throughput, and what each stage waited."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ray_jobs.annotate.board import Tally
+
+if TYPE_CHECKING:
+    from ray_jobs.annotate.manifest import Job
+    from ray_jobs.annotate.run import BulkJob
+
+STAGES = ("decode", "vision", "language", "pixel")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A moment of a run. videos: to do in this run. done: of them. stages: tallies so far. seconds: since the start."""
+
+    videos: int
+    done: int
+    failed: int
+    stages: dict[str, Tally]
+    seconds: float
+
+    @property
+    def left_seconds(self) -> float | None:
+        """Time to the end at the pace so far; None before anything is done."""
+        return (self.videos - self.done) * self.seconds / self.done if self.done else None
+
+    def to_tree(self) -> dict[str, Any]:
+        """One JSON line."""
+        stages = {
+            name: {
+                "done": tally.done,
+                "queued": (self.stages[STAGES[n - 1]].done if n and STAGES[n - 1] in self.stages else self.videos) - tally.done,
+                "failed": tally.failed,
+                "per_second": round(tally.done / max(tally.last - tally.first, 1e-9), 3),
+            }
+            for n, name in enumerate(STAGES)
+            if (tally := self.stages.get(name))
+        }
+        left = self.left_seconds
+        told = {"videos": self.videos, "done": self.done, "failed_rows": self.failed, "seconds": round(self.seconds, 1)}
+        return told | {"left_seconds": None if left is None else round(left, 1), "stages": stages}
+
+
+@dataclass
+class Summary:
+    """Filled while a job runs. Counts are of this run, ``rows`` of the whole folder."""
+
+    model: str
+    config: str
+    profile: str
+    videos: int
+    before: int
+    began: float = field(default_factory=time.monotonic)
+    done: int = 0
+    counts: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys(("rows", "failed", "phrases", "tokens", "frames", "masks"), 0)
+    )
+    spent: dict[str, float] = field(default_factory=dict)
+    workers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    tallies: dict[str, Tally] = field(default_factory=dict)
+    rows: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @staticmethod
+    def begun(job: BulkJob, jobs: Collection[Job], done: Collection[int]) -> Summary:
+        model = job.identity()["settings"]["model"]
+        return Summary(model, job.config, job.profile.name, len(jobs), len(done))
+
+    def add(self, told: dict[str, Any]) -> None:
+        """A video's receipt."""
+        self.done += 1
+        for name in self.counts:
+            self.counts[name] += told[name]
+        for stage, seconds in told["timings"].items():
+            self.spent[stage] = self.spent.get(stage, 0.0) + seconds
+        for stage, where in told["where"].items():
+            self.workers[f"{stage} {where['node'][:8]} {where['pid']}"] = {"stage": stage, **where}
+
+    def lose(self, rows: int) -> None:
+        """A video whose workers died."""
+        self.done += 1
+        self.counts["rows"] += rows
+        self.counts["failed"] += rows
+
+    def finish(self, rows: dict[str, int]) -> None:
+        self.seconds, self.rows = time.monotonic() - self.began, rows
+
+    def progress(self, stages: dict[str, Tally]) -> Progress:
+        return Progress(self.videos - self.before, self.done, self.counts["failed"], stages, time.monotonic() - self.began)
+
+    @property
+    def failed_share(self) -> float:
+        """Of all rows in the folder."""
+        total = sum(self.rows.values())
+        return sum(count for name, count in self.rows.items() if name.startswith("failed")) / total if total else 0.0
+
+    def to_tree(self) -> dict[str, Any]:
+        """JSON. per_second: over the wall time of this run. waiting: share of the time between a stage's first and last work in
+        which its workers did none."""
+        wall = max(self.seconds, 1e-9)
+        stages = {
+            name: {
+                "videos": tally.done,
+                "workers": len(tally.workers),
+                "busy_seconds": round(tally.seconds, 3),
+                "waiting": round(1 - min(tally.seconds / max((tally.last - tally.first) * len(tally.workers), 1e-9), 1.0), 4),
+            }
+            for name, tally in self.tallies.items()
+        }
+        return {
+            "model": self.model,
+            "config": self.config,
+            "profile": self.profile,
+            "rows": self.rows,
+            "failed_share": round(self.failed_share, 6),
+            "this_run": {
+                "videos": self.done,
+                "done_before": self.before,
+                **self.counts,
+                "seconds": round(self.seconds, 3),
+                "per_second": {name: round(self.counts[name] / wall, 3) for name in ("frames", "tokens", "masks")}
+                | {"videos": round(self.done / wall, 3)},
+                "seconds_by_stage": {name: round(value, 3) for name, value in sorted(self.spent.items())},
+            },
+            "stages": stages,
+            "workers": sorted(self.workers.values(), key=lambda w: (w["stage"], w["node"], w["pid"])),
+        }

@@ -1,0 +1,57 @@
+"""Bulk annotation on a real Ray: every input ends as one row, the rows are those of `ask`, and a second run does nothing."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import vglamm
+from ray_jobs.annotate.run import annotate
+from tests.integration.bulk import SMALL, WHOLE, bulk_job, clips, talking_checkpoint
+from vglamm import annotation
+from vglamm.errors import ConfigError
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return talking_checkpoint(tmp_path_factory.mktemp("model") / "fake")
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("videos")
+    clips(folder, 5)
+    (folder / "empty.mp4").touch()
+    (folder / "notes.txt").write_text("not a video")
+    return folder
+
+
+@pytest.mark.parametrize("profile", [SMALL, WHOLE], ids=["split", "whole"])
+def test_rows_are_what_ask_says_and_nothing_is_lost(model: Path, videos: Path, tmp_path: Path, profile: object) -> None:
+    job = bulk_job(videos, model, tmp_path / "out", "who?", "what moves?", profile=profile)  # type: ignore[arg-type]
+    summary = annotate(job)
+    rows = list(annotation.read(tmp_path / "out"))
+    assert [row.position for row in rows] == list(range(14))
+    assert summary.rows == {"failed: VideoUnreadable": 2, "ok": 10, "skipped": 2}
+    walk = vglamm.load(model)
+    for row in (row for row in rows if row.status == "ok"):
+        said = walk.ask(row.uri, row.question, every_frame=True)
+        assert row.answer is not None
+        assert replace(row.answer, timings={}) == replace(said, timings={})
+    again = annotate(job)
+    assert again.done == 0
+    assert list(annotation.read(tmp_path / "out")) == rows
+
+
+def test_another_question_is_another_run(model: Path, videos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    first = bulk_job(videos, model, out, "who?")
+    (out / "run.json").write_text(json.dumps({"format": "vglamm.annotations", "version": 1, "part": 4, **first.identity()}))
+    with pytest.raises(ConfigError, match="another run"):
+        annotate(bulk_job(videos, model, out, "why?"))

@@ -1,0 +1,71 @@
+"""`vglamm annotate`: many videos, each question answered with text and masks, one row for each."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from vglamm.commands.ask import Mode
+from vglamm.commands.screen import err, out
+from vglamm.errors import ConfigError
+
+
+def annotate(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="A folder, a glob, or a table (Parquet, JSONL, CSV) with a column uri and, as it likes, id, question, questions, "
+            "fps, limit, start, end and columns to pass through. Local, or any address that pyarrow or fsspec knows.",
+            show_default=False,
+        ),
+    ],
+    target: Annotated[str, typer.Option("--out", help="The folder of the run: results, and what is needed to go on.")],
+    question: Annotated[
+        list[str] | None, typer.Option(help="Asked of every video that the table gives none. Repeat for more.")
+    ] = None,
+    ask: Annotated[str | None, typer.Option(help="A named set of questions: describe, or segment:cat,dog,car.")] = None,
+    model: Annotated[str, typer.Option(help="A preset with weights, a checkpoint folder, or a hub id.")] = "tiny",
+    profile: Annotated[
+        str, typer.Option(help="What each stage gets: laptop, one-gpu, eight-gpus, cluster, or a YAML file.")
+    ] = "laptop",
+    fps: Annotated[float | None, typer.Option(help="Frames per second to make masks for. Default: the model's own rate.")] = None,
+    every_frame: Annotated[bool, typer.Option("--every-frame", help="Make a mask for every frame.")] = False,
+    mode: Annotated[Mode, typer.Option(help="How masks are made, as for ask.")] = Mode.video,
+    max_new_tokens: Annotated[int | None, typer.Option(min=1, help="Tokens of an answer at most. Default: the model's.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first videos.")] = None,
+    shard: Annotated[str | None, typer.Option(help="Only the share i/n of the videos; runs of all shares fill one --out.")] = None,
+    max_failed: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Share of failed rows from which on the exit code is 1.")
+    ] = 0.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, and measure on two videos how long it will take.")] = False,
+    ray: Annotated[str | None, typer.Option(help="Address of a Ray cluster. Default: a Ray of this machine.")] = None,
+    tracking: Annotated[str, typer.Option(help="MLflow: local, off, or the URI of a server.")] = "off",
+) -> None:
+    """Annotate many videos; the same command again does only what is missing."""
+    if every_frame and fps is not None:
+        raise ConfigError(f"--every-frame and --fps {fps:g}", "one of them", "drop one")
+    from ray_jobs.annotate import front
+    from ray_jobs.annotate.stages import Settings
+
+    sampling = {"every_frame": True} if every_frame else {} if fps is None else {"fps": fps}
+    asked = front.Asked(
+        source=source,
+        out=target,
+        questions=tuple(question or ()),
+        named=ask,
+        settings=Settings(model, sampling, mode.value, max_new_tokens),
+        profile=profile,
+        limit=limit,
+        shard=shard,
+    )
+    if dry_run:
+        out().print(front.forecast(asked))
+        return
+    summary = front.run(asked, address=ray, tracking=tracking, console=err())
+    out().print(front.told(summary))
+    out().print(Text(f"rows  {target}", style="dim"))
+    if summary.failed_share > max_failed:
+        err().print(Text(f"{summary.failed_share:.1%} of the rows failed (--max-failed {max_failed:.1%})", style="red"))
+        raise typer.Exit(1)
