@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -19,6 +21,8 @@ from vglamm.errors import EnvironmentProblem
 log = logging.getLogger(__name__)
 TAG = "vglamm.run"
 LONGEST = 500
+_FOREIGN = re.compile(r"[^\w./ -]")
+"""What MLflow does not take in the name of a metric, such as the @ of a threshold."""
 
 
 class Tracker:
@@ -82,10 +86,16 @@ def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def track_job(
-    uri: str, experiment: str, name: str, settings: dict[str, Any], summary: dict[str, Any], pictures: Path | None = None
+    uri: str,
+    experiment: str,
+    name: str,
+    settings: dict[str, Any],
+    summary: dict[str, Any],
+    pictures: Path | None = None,
+    files: Sequence[Path] = (),
 ) -> str:
-    """One MLflow run for a bulk job: its settings, the numbers of its summary, the summary itself and sample pictures. uri: "local"
-    (``mlflow.db`` beside the job's folder) or a server's. Returns the run's id."""
+    """One MLflow run for a bulk job: its settings, the numbers of its summary, the summary itself, sample pictures and ``files``.
+    uri: "local" (``mlflow.db`` beside the job's folder) or a server's. Returns the run's id."""
     client, place = _client(uri, Path(name).resolve().parent if "://" not in name else Path.cwd())
     found = client.get_experiment_by_name(experiment)
     number = found.experiment_id if found else client.create_experiment(experiment, artifact_location=place)
@@ -94,10 +104,12 @@ def track_job(
         client.log_param(run, key, value)
     for key, value in flat(summary).items():
         with contextlib.suppress(ValueError):
-            client.log_metric(run, key.replace(":", "."), float(value))
+            client.log_metric(run, _FOREIGN.sub("_", key.replace(":", ".")), float(value))
     client.log_dict(run, summary, "summary.json")
     if pictures is not None:
         client.log_artifacts(run, str(pictures), "pictures")
+    for file in files:
+        client.log_artifact(run, str(file))
     client.set_terminated(run, "FINISHED")
     return run
 

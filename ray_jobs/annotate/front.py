@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.live import Live
@@ -21,6 +21,9 @@ from ray_jobs.annotate.summary import STAGES, Progress, Summary
 from vglamm import checkpoint
 from vglamm.data.corpora import prompts
 from vglamm.errors import ConfigError, VglammError
+
+if TYPE_CHECKING:
+    from ray_jobs.annotate.run import BulkJob
 
 PERIOD = 30.0
 _MEASURED = 2
@@ -70,19 +73,26 @@ def named_questions(name: str, model: str) -> tuple[str, ...]:
 
 def run(asked: Asked, *, address: str | None, tracking: str, console: Console) -> Summary:
     """The whole job, shown on ``console``. address: of a Ray cluster, None for one of this machine."""
-    from ray_jobs.annotate.run import BulkJob, annotate
+    from ray_jobs.annotate.run import BulkJob
 
     manifest, profile = asked.manifest(), load_profile(asked.profile)
     job = BulkJob(manifest, asked.settings, profile, asked.out, asked.shares())
     checkpoint.load_config(asked.settings.model)  # what is wrong with it is told before Ray starts
-    _connect(address)
-    with _display(console) as watch:
-        summary = annotate(job, watch)
+    summary = drive(job, address=address, console=console)
     if tracking != "off":
         from ray_jobs.tracking import track_job
 
         track_job(tracking, "vglamm-annotate", asked.out, job.identity(), summary.to_tree())
     return summary
+
+
+def drive(job: BulkJob, *, address: str | None, console: Console) -> Summary:
+    """A job, shown on ``console`` while it runs. address: as for :func:`run`."""
+    from ray_jobs.annotate.run import annotate
+
+    _connect(address)
+    with _display(console) as watch:
+        return annotate(job, watch)
 
 
 def _connect(address: str | None) -> None:

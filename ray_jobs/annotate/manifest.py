@@ -88,10 +88,10 @@ def read_manifest(source: str, questions: Sequence[str]) -> Manifest:
     ``question`` or ``questions`` and columns to pass through; local or any address that pyarrow or fsspec knows. questions: asked
     of every video that the table gives none. ConfigError for nothing found, no question, doubled ids or a column of our own."""
     place = Place.of(source)
-    if os.path.splitext(source)[1].lower() in TABLES:
+    if os.path.splitext(place.path)[1].lower() in TABLES:
         table = _table(place)
         return _listed(table.to_pylist(), list(table.schema), questions, folder=place.parent)
-    if any(mark in source for mark in "*?["):
+    if any(mark in place.path for mark in "*?["):
         found = place.glob()
     elif place.is_folder():
         found = [path for path in place.files() if not os.path.basename(path).startswith(".")]

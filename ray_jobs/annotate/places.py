@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import fnmatch
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -21,13 +21,14 @@ _BLOCK = 4 * 1024**2
 
 @dataclass(frozen=True)
 class Place:
-    """A file or folder somewhere. text: as the user wrote it. path: inside ``system``, a pyarrow file system. scheme: "" for
-    local."""
+    """A file or folder somewhere. text: as the user wrote it, without its query. path: inside ``system``, a pyarrow file system.
+    scheme: "" for local. query: options of the file system, as ``endpoint_override=...`` of S3."""
 
     text: str
     path: str
     system: Any
     scheme: str
+    query: str = ""
 
     @staticmethod
     def of(text: str | os.PathLike[str]) -> Place:
@@ -39,31 +40,38 @@ class Place:
             text = text.removeprefix("file://")
         if "://" not in text:
             return Place(text, os.path.abspath(os.path.expanduser(text)), fs.LocalFileSystem(), "")
-        scheme = text.split("://", 1)[0]
+        scheme, rest = text.split("://", 1)
+        bare, _, query = text.partition("?")
+        if ":" in rest.split("/", 1)[0].rpartition("@")[0]:
+            raise ConfigError(
+                f"a {scheme} address with a password in it",
+                "an address without credentials, which end up in logs and results",
+                "put them where the file system's own client looks: its environment variables or config file",
+            )
         try:
             system, path = fs.FileSystem.from_uri(text)
         except (OSError, ValueError):  # not one of pyarrow's own
             system, path = _by_fsspec(text)
-        return Place(text, path.rstrip("/"), system, scheme)
+        return Place(bare, path.rstrip("/"), system, scheme, query)
 
     @property
     def local(self) -> bool:
         return not self.scheme
 
     @property
-    def parent(self) -> str | None:
-        """The folder's address, for names that are relative to it."""
-        return os.path.dirname(self.path) if self.local else self.text.rsplit("/", 1)[0]
+    def parent(self) -> str:
+        """The folder's address, for names that are relative to it (see :func:`join`)."""
+        return os.path.dirname(self.path) if self.local else self.uri(self.path.rsplit("/", 1)[0])
 
     def uri(self, path: str) -> str:
         """The address of another path in the same file system."""
         if self.local:
             return path
-        return f"{self.scheme}://{path}"
+        return f"{self.scheme}://{path}" + (f"?{self.query}" if self.query else "")
 
     def inside(self, name: str) -> Place:
         """A name in this folder."""
-        return Place(f"{self.text.rstrip('/')}/{name}", f"{self.path}/{name}", self.system, self.scheme)
+        return Place(f"{self.text.rstrip('/')}/{name}", f"{self.path}/{name}", self.system, self.scheme, self.query)
 
     def is_folder(self) -> bool:
         from pyarrow import fs
@@ -87,10 +95,13 @@ class Place:
         return sorted(entry.path for entry in found if entry.type == fs.FileType.File)
 
     def glob(self) -> list[str]:
-        """Files that this address, a pattern with ``*``, ``?`` or ``[]``, fits."""
+        """Files that this address, a pattern with ``*``, ``**``, ``?`` or ``[]``, fits; hidden ones aside."""
+        from fsspec.utils import glob_translate
+
         root = self.path.split("*", 1)[0].split("?", 1)[0].split("[", 1)[0].rsplit("/", 1)[0]
         names = Place(root, root, self.system, self.scheme).files()
-        return sorted(fnmatch.filter(names, self.path))
+        fits = re.compile(glob_translate(self.path)).match
+        return [name for name in names if fits(name) and not os.path.basename(name).startswith(".")]
 
     def read(self) -> bytes:
         with self.system.open_input_stream(self.path) as file:
@@ -121,7 +132,8 @@ def join(folder: str | None, uri: str) -> str:
     """An address as a table gives it: relative names are relative to the table."""
     if folder is None or "://" in uri or os.path.isabs(uri):
         return uri
-    return f"{folder}/{uri}"
+    base, mark, query = folder.partition("?")
+    return f"{base}/{uri}{mark}{query}"
 
 
 @contextmanager

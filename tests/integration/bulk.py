@@ -23,7 +23,7 @@ SMALL = Profile(
     pixel=Pool(cpus=0.2),
     whole=Pool(cpus=0.4, batch=2),
     device="cpu",
-    stall=120.0,
+    stall=600.0,
 )
 WHOLE = replace(SMALL, name="small-whole", layout="whole")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import vglamm
+from ray_jobs.annotate.profile import Pool, Profile
 from ray_jobs.annotate.run import annotate
 from tests.integration.bulk import SMALL, WHOLE, bulk_job, clips, talking_checkpoint
 from vglamm import annotation
@@ -32,20 +33,36 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("profile", [SMALL, WHOLE], ids=["split", "whole"])
-def test_rows_are_what_ask_says_and_nothing_is_lost(model: Path, videos: Path, tmp_path: Path, profile: object) -> None:
-    job = bulk_job(videos, model, tmp_path / "out", "who?", "what moves?", profile=profile)  # type: ignore[arg-type]
+def test_rows_are_bit_for_bit_what_ask_says_and_nothing_is_lost(
+    model: Path, videos: Path, tmp_path: Path, profile: Profile
+) -> None:
+    alone = replace(profile, vision=Pool(cpus=0.2), language=Pool(cpus=0.2), whole=Pool(cpus=0.4))
+    job = bulk_job(videos, model, tmp_path / "out", "who?", profile=alone)
     summary = annotate(job)
     rows = list(annotation.read(tmp_path / "out"))
-    assert [row.position for row in rows] == list(range(14))
-    assert summary.rows == {"failed: VideoUnreadable": 2, "ok": 10, "skipped": 2}
+    assert [row.position for row in rows] == list(range(7))
+    assert summary.rows == {"failed: VideoUnreadable": 1, "ok": 5, "skipped": 1}
     walk = vglamm.load(model)
     for row in (row for row in rows if row.status == "ok"):
         said = walk.ask(row.uri, row.question, every_frame=True)
         assert row.answer is not None
         assert replace(row.answer, timings={}) == replace(said, timings={})
+        assert set(row.answer.timings) == {"decode", "vision", "language", "frames", "pixel"}
     again = annotate(job)
-    assert again.done == 0
+    assert (again.done, again.rows) == (0, summary.rows)
     assert list(annotation.read(tmp_path / "out")) == rows
+
+
+def test_questions_of_a_video_share_its_passes_and_its_batches(model: Path, videos: Path, tmp_path: Path) -> None:
+    annotate(bulk_job(videos, model, tmp_path / "out", "who?", "what moves?", "x" * 5000))
+    rows = list(annotation.read(tmp_path / "out"))
+    assert [row.id for row in rows[:3]] == ["clip-000.mp4", "clip-000.mp4#2", "clip-000.mp4#3"]
+    assert [row.status for row in rows[:3]] == ["ok", "ok", "failed"]
+    assert rows[2].error_type == "DialogueError"
+    for row in rows:
+        if row.answer is not None:
+            assert row.answer.text == vglamm.load(model).ask(row.uri, row.question).text
+            assert len(row.answer.tracks) == len(row.answer.phrases) == 2
 
 
 def test_another_question_is_another_run(model: Path, videos: Path, tmp_path: Path) -> None:

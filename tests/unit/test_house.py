@@ -35,8 +35,11 @@ def calls_of_print(tree: ast.AST) -> Iterator[int]:
 
 
 def broad_handlers(tree: ast.AST) -> Iterator[int]:
+    """Those that swallow: one that cleans up and raises again hides nothing."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ExceptHandler):
+            if isinstance(node.body[-1], ast.Raise) and node.body[-1].exc is None:
+                continue
             caught = node.type.elts if isinstance(node.type, ast.Tuple) else [node.type]
             if any(kind is None or (isinstance(kind, ast.Name) and kind.id in ("Exception", "BaseException")) for kind in caught):
                 yield node.lineno
@@ -61,6 +64,11 @@ def unequal_zips(tree: ast.AST) -> Iterator[int]:
             yield node.lineno
 
 
+ALLOWED = {
+    "no bare except and no except Exception": {
+        "ray_jobs/annotate/stages.py": "whatever one video causes becomes its row's error, and the others go on",
+    },
+}
 RULES = {
     "no print in the library": (calls_of_print, LIBRARY),
     "no bare except and no except Exception": (broad_handlers, (*LIBRARY, "benchmarks", "tests")),
@@ -72,7 +80,12 @@ RULES = {
 @pytest.mark.parametrize("rule", RULES)
 def test_rules_of_the_syntax(rule: str) -> None:
     find, folders = RULES[rule]
-    broken = [where(path, line) for path in sources(*folders) for line in find(ast.parse(path.read_text()))]
+    broken = [
+        where(path, line)
+        for path in sources(*folders)
+        for line in find(ast.parse(path.read_text()))
+        if str(path.relative_to(ROOT)) not in ALLOWED.get(rule, {})
+    ]
     assert broken == []
 
 

@@ -45,7 +45,9 @@ class ChildPipes:
         self._words = b""
         pipe = subprocess.PIPE
         try:
-            self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, bufsize=0, env=os.environ | environment)
+            # `env` becomes the command: no process more
+            settings = ("env", *(f"{name}={value}" for name, value in environment.items()))
+            self._process = subprocess.Popen([*settings, *command], stdin=pipe, stdout=pipe, stderr=pipe, bufsize=0)
         except OSError as error:
             raise EnvironmentProblem(
                 f"no process to decode in ({error})", "room for one more", "run fewer at once, or raise the limits of the system"

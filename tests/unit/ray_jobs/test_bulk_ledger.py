@@ -1,0 +1,58 @@
+"""The folder of a run keeps each row once, whatever was killed between two steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ray_jobs.annotate.ledger import Ledger
+from ray_jobs.annotate.places import Place
+from tests.unit.test_annotation import an_annotation
+from vglamm import annotation
+from vglamm.errors import ConfigError
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return Ledger(Place.of(tmp_path / "out"), 2)
+
+
+def rows(position: int) -> list[annotation.Annotation]:
+    return [an_annotation(id=f"v{position}", position=position)]
+
+
+def test_rows_become_parts_in_order(ledger: Ledger, tmp_path: Path) -> None:
+    ledger.claim({"model": "m"})
+    for position in (1, 0, 2):
+        ledger.write(position, rows(position))
+    assert ledger.done(range(5)) == {0, 1, 2}
+    ledger.close_part(0, [0, 1])
+    assert [row.id for row in annotation.read(tmp_path / "out")] == ["v0", "v1"]
+    assert ledger.done(range(5)) == {0, 1, 2}
+    assert [path.name for path in (tmp_path / "out" / "rows").iterdir()] == ["00000002.parquet"]
+    assert ledger.statuses() == {"ok": 2}
+
+
+def test_killed_between_the_part_and_the_end_of_its_rows(ledger: Ledger, tmp_path: Path) -> None:
+    for position in (0, 1):
+        ledger.write(position, rows(position))
+    ledger.close_part(0, [0, 1])
+    ledger.write(1, rows(1))  # as if it had not been deleted yet
+    ledger.close_part(0, [0, 1])
+    assert [row.id for row in annotation.read(tmp_path / "out")] == ["v0", "v1"]
+    assert not list((tmp_path / "out" / "rows").iterdir())
+
+
+def test_the_same_run_is_recognised_and_another_refused(ledger: Ledger) -> None:
+    assert ledger.claim({"model": "m", "settings": {"fps": 1}}) is False
+    assert ledger.claim({"model": "m", "settings": {"fps": 1}}) is True
+    with pytest.raises(ConfigError, match=r'another run.*settings: {"fps": 1} there, {"fps": 2} now'):
+        ledger.claim({"model": "m", "settings": {"fps": 2}})
+
+
+def test_a_folder_with_other_things_is_not_taken(tmp_path: Path, ledger: Ledger) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.pdf").touch()
+    with pytest.raises(ConfigError, match=r"no run\.json"):
+        ledger.claim({})

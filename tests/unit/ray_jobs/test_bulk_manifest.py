@@ -1,0 +1,111 @@
+"""A manifest lists everything, in one order, and says no where a run could not be told apart later."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from ray_jobs.annotate.manifest import read_manifest
+from ray_jobs.annotate.parcel import frozen, thawed
+from vglamm.errors import ConfigError
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("b.mp4", "a.mp4", "deep/c.webm", "notes.txt", ".hidden.mp4"):
+        path = tmp_path / "videos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return tmp_path / "videos"
+
+
+def test_a_folder_is_listed_by_name_and_other_files_are_told_apart(folder: Path) -> None:
+    jobs = read_manifest(str(folder), ["who?", "what?"]).jobs
+    assert [job.id for job in jobs] == ["a.mp4", "b.mp4", "deep/c.webm", "notes.txt"]
+    assert [job.first for job in jobs] == [0, 2, 4, 6]
+    assert jobs[0].row_ids == ("a.mp4", "a.mp4#2")
+    assert [job.skipped is None for job in jobs] == [True, True, True, False]
+
+
+def test_a_glob_takes_what_fits(folder: Path) -> None:
+    assert [Path(job.uri).name for job in read_manifest(f"{folder}/*.mp4", ["?"]).jobs] == ["a.mp4", "b.mp4"]
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".jsonl", ".csv"])
+def test_tables_name_videos_questions_sampling_and_what_passes_through(tmp_path: Path, suffix: str) -> None:
+    rows = [
+        {"uri": "a.mp4", "id": "one", "question": "who?", "fps": 2.0, "licence": "CC0"},
+        {"uri": "/there/b.mp4", "id": "two", "question": None, "fps": None, "licence": "CC-BY"},
+    ]
+    path = tmp_path / f"table{suffix}"
+    if suffix == ".parquet":
+        parquet.write_table(pa.Table.from_pylist(rows), path)
+    elif suffix == ".jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        path.write_text("uri,id,question,fps,licence\na.mp4,one,who?,2.0,CC0\n/there/b.mp4,two,,,CC-BY\n")
+    manifest = read_manifest(str(path), ["else?"])
+    one, two = manifest.jobs
+    assert (one.uri, one.questions, dict(one.sampling)) == (str(tmp_path / "a.mp4"), ("who?",), {"fps": 2.0})
+    assert (two.uri, two.questions, dict(two.sampling)) == ("/there/b.mp4", ("else?",), {})
+    assert [job.extra["licence"] for job in manifest.jobs] == ["CC0", "CC-BY"]
+
+
+def test_several_questions_in_a_row(tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_text('{"uri": "a.mp4", "questions": ["who?", "what?"]}\n')
+    assert read_manifest(str(tmp_path / "t.jsonl"), []).jobs[0].questions == ("who?", "what?")
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ({"uri": "a.mp4"}, "without a question"),
+        ({"uri": "", "question": "?"}, "with uri ''"),
+        ({"uri": "a.mp4", "question": "?", "text": "mine"}, "columns text"),
+        ({"file": "a.mp4"}, "a column uri"),
+    ],
+)
+def test_a_row_that_cannot_be_used_is_refused(tmp_path: Path, row: dict[str, str], told: str) -> None:
+    (tmp_path / "t.jsonl").write_text(json.dumps(row) + "\n")
+    with pytest.raises(ConfigError, match=told):
+        read_manifest(str(tmp_path / "t.jsonl"), [])
+
+
+def test_doubled_ids_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_text('{"uri": "a.mp4", "id": "x"}\n{"uri": "b.mp4", "id": "x"}\n')
+    with pytest.raises(ConfigError, match="in rows 0 and 1"):
+        read_manifest(str(tmp_path / "t.jsonl"), ["?"])
+
+
+def test_nothing_there_is_refused(tmp_path: Path) -> None:
+    for source in (tmp_path / "no", tmp_path / "*.mp4", tmp_path):
+        with pytest.raises(ConfigError, match="nothing at"):
+            read_manifest(str(source), ["?"])
+
+
+def test_shares_cut_between_parts_and_cover_everything(tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_text("".join(f'{{"uri": "{n}.mp4"}}\n' for n in range(23)))
+    manifest = read_manifest(str(tmp_path / "t.jsonl"), ["?"])
+    shares = [manifest.shard(i, 3, 4).jobs for i in (1, 2, 3)]
+    assert sorted(job.position for share in shares for job in share) == list(range(23))
+    assert [{job.position // 4 for job in share} for share in shares] == [{0, 3}, {1, 4}, {2, 5}]
+
+
+def test_the_digest_follows_the_work(tmp_path: Path) -> None:
+    table = tmp_path / "t.jsonl"
+    table.write_text('{"uri": "a.mp4"}\n{"uri": "b.mp4"}\n')
+    whole = read_manifest(str(table), ["?"])
+    assert whole.digest == read_manifest(str(table), ["?"]).digest
+    assert len({whole.digest, whole.limit(1).digest, read_manifest(str(table), ["!"]).digest}) == 3
+
+
+def test_passed_columns_keep_their_types() -> None:
+    import datetime
+
+    fields = [pa.field("day", pa.date32()), pa.field("frames", pa.list_(pa.string())), pa.field("n", pa.int32())]
+    values = {"day": datetime.date(2026, 1, 2), "frames": ["00001"], "n": None}
+    assert thawed(frozen(values, fields)) == values
