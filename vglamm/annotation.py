@@ -167,7 +167,8 @@ def _track(answer: Answer, number: int) -> dict[str, Any]:
 
 
 def _answer(row: Mapping[str, Any]) -> Answer:
-    sampling = Sampling(**{name: tuple(v) if isinstance(v, list) else v for name, v in row["sampling"].items()})
+    chosen: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in row["sampling"].items()}
+    sampling = Sampling(**chosen)
     size = list(sampling.size)
     found = [
         Track(

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import json as json_format
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.progress import Progress
-from rich.table import Table
 from rich.text import Text
 
+from vglamm.commands.ask import Mode
+from vglamm.commands.scores import numbers, write_json
+from vglamm.commands.scores import world as world_table
 from vglamm.commands.screen import err, out
+from vglamm.errors import ConfigError
 
-
-class Suite(StrEnum):
-    """What can be evaluated on."""
-
-    world = "world"
+WORLD = "world"
+_WORLD = ("count", "level", "difficulty", "controls", "device", "json")
+_SETS = (
+    *("data", "images", "split", "target", "profile", "limit", "mode", "max_new_tokens", "similarity", "clair_url", "clair_model"),
+    *("clair_key_env", "submission", "max_failed", "ray", "tracking"),
+)
+_FIRST_CLIP = 700_000_000
 
 
 class Difficulty(StrEnum):
@@ -29,22 +33,125 @@ class Difficulty(StrEnum):
     hard = "hard"
 
 
+_SET, _OWN = "A set of the literature", "The generated world"
+
+
 def evaluate(
-    suite: Annotated[Suite, typer.Argument(help="world: clips of the generated world.", show_default=False)],
+    context: typer.Context,
+    task: Annotated[
+        str,
+        typer.Argument(
+            help="world (generated clips), or a set: gcg, mevis, ref_youtube_vos, ref_davis17, vidstg, hcstvg, refcoco, reason_seg "
+            "and the others of docs/evaluate.md.",
+            show_default=False,
+        ),
+    ],
     model: Annotated[str, typer.Option(help="A preset with weights, a checkpoint folder, or a hub id.")] = "tiny",
     seed: Annotated[
-        int, typer.Option(min=0, help="The first clip. Training takes low numbers: stay far above them.")
-    ] = 700_000_000,
-    count: Annotated[int, typer.Option(min=1, help="Clips.")] = 100,
-    level: Annotated[str | None, typer.Option(help="shapes, things or mixed. Default: as they come.")] = None,
-    difficulty: Annotated[Difficulty, typer.Option(help="How hard scenes are.")] = Difficulty.normal,
-    controls: Annotated[bool, typer.Option(help="Also ask while another video, or no motion, is shown.")] = True,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
-    json: Annotated[Path | None, typer.Option(help="Write the whole report as JSON.")] = None,
+        int | None,
+        typer.Option(
+            min=0,
+            help="Of a set: seed of the intervals, by default 0. Of the world: the first clip, by default "
+            f"{_FIRST_CLIP}; training takes low numbers, so stay far above them.",
+            show_default=False,
+        ),
+    ] = None,
+    data: Annotated[str | None, typer.Option(help="Root of the video sets.", rich_help_panel=_SET)] = None,
+    images: Annotated[str | None, typer.Option(help="Root of the image sets. Default: as --data.", rich_help_panel=_SET)] = None,
+    split: Annotated[str | None, typer.Option(help="Default: the one that is usually scored.", rich_help_panel=_SET)] = None,
+    target: Annotated[
+        Path | None, typer.Option("--out", help="The folder of answers, records and report.", rich_help_panel=_SET)
+    ] = None,
+    profile: Annotated[
+        str,
+        typer.Option(help="What each stage gets: laptop, one-gpu, eight-gpus, cluster, or a YAML file.", rich_help_panel=_SET),
+    ] = "laptop",
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first cases.", rich_help_panel=_SET)] = None,
+    mode: Annotated[Mode, typer.Option(help="How masks are made; published: video.", rich_help_panel=_SET)] = Mode.video,
+    max_new_tokens: Annotated[
+        int | None,
+        typer.Option(min=1, help="Tokens of an answer at most; published: 512. Default: the model's.", rich_help_panel=_SET),
+    ] = None,
+    similarity: Annotated[
+        str | None,
+        typer.Option(
+            help="Encoder that compares phrases (gcg): exact, a folder or a hub name; published: bert-base-uncased. Default: one "
+            "that needs no network.",
+            rich_help_panel=_SET,
+        ),
+    ] = None,
+    clair_url: Annotated[
+        str | None, typer.Option(help="An OpenAI-compatible API whose model judges captions (gcg).", rich_help_panel=_SET)
+    ] = None,
+    clair_model: Annotated[str | None, typer.Option(help="The judge's name there.", rich_help_panel=_SET)] = None,
+    clair_key_env: Annotated[
+        str | None, typer.Option(help="The environment variable that holds its key.", rich_help_panel=_SET)
+    ] = None,
+    submission: Annotated[
+        Path | None,
+        typer.Option(help="The zip, of a split that a server scores. Default: OUT/submission.zip.", rich_help_panel=_SET),
+    ] = None,
+    max_failed: Annotated[
+        float,
+        typer.Option(min=0.0, max=1.0, help="Share of failed cases above which the exit code is 1.", rich_help_panel=_SET),
+    ] = 0.0,
+    ray: Annotated[
+        str | None, typer.Option(help="Address of a Ray cluster. Default: a Ray of this machine.", rich_help_panel=_SET)
+    ] = None,
+    tracking: Annotated[str, typer.Option(help="MLflow: local, off, or the URI of a server.", rich_help_panel=_SET)] = "off",
+    count: Annotated[int, typer.Option(min=1, help="Clips.", rich_help_panel=_OWN)] = 100,
+    level: Annotated[str | None, typer.Option(help="shapes, things or mixed. Default: as they come.", rich_help_panel=_OWN)] = None,
+    difficulty: Annotated[Difficulty, typer.Option(help="How hard scenes are.", rich_help_panel=_OWN)] = Difficulty.normal,
+    controls: Annotated[
+        bool, typer.Option(help="Also ask while another video, or no motion, is shown.", rich_help_panel=_OWN)
+    ] = True,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...", rich_help_panel=_OWN)] = "cpu",
+    json: Annotated[Path | None, typer.Option(help="Write the whole report as JSON.", rich_help_panel=_OWN)] = None,
 ) -> None:
-    """Score a model on clips whose answers are known, beside what blind answers would score."""
+    """Score a model on a set whose answers are known: published and corrected numbers side by side.
+
+    The same command again asks only what is missing.
+    """
+    _refuse(context, task)
+    if task == WORLD:
+        _world(model, _FIRST_CLIP if seed is None else seed, count, level, difficulty, controls, device, json)
+        return
+    from ray_jobs.evaluate import corpora
+    from ray_jobs.evaluate.asked import Asked, Texts
+    from ray_jobs.evaluate.plan import Cases
+
+    cases = Cases.of(task, data, images, split, limit)
+    if target is None:
+        raise ConfigError(f"{task} without --out", "a folder for answers and report", "pass --out FOLDER")
+    texts = Texts(similarity, clair_url, clair_model, clair_key_env)
+    asked = Asked(cases, model, target, profile, mode.value, max_new_tokens, texts, seed or 0, submission, max_failed)
+    done = corpora.run(asked, address=ray, tracking=tracking, console=err())
+    for table in numbers(done.body):
+        out().print(table)
+    for name, path in done.files.items():
+        out().print(Text(f"{name}  {path}", style="dim"))
+    if done.failed_share > max_failed:
+        kept = "" if done.files else "; no submission was written"
+        told = f"{done.failed} of {done.cases} cases failed (--max-failed {max_failed:.1%}){kept}"
+        err().print(Text(told, style="red"))
+        raise typer.Exit(1)
+
+
+def _refuse(context: typer.Context, task: str) -> None:
+    """ConfigError for an option that was given and that the task knows nothing of."""
+    for name in _SETS if task == WORLD else _WORLD:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            option = "out" if name == "target" else name.replace("_", "-")
+            where = "a set of docs/evaluate.md" if task == WORLD else WORLD
+            raise ConfigError(f"--{option} with {task}", f"it with {where}", "leave it out")
+
+
+def _world(
+    model: str, seed: int, count: int, level: str | None, difficulty: Difficulty, controls: bool, device: str, json: Path | None
+) -> None:
     import vglamm
-    from ray_jobs.evaluate import WorldTask, evaluate_world
+    from ray_jobs.evaluate.world import WorldTask, evaluate_world
 
     task = WorldTask(seed, count, level=level, difficulty=difficulty.value, controls=controls)
     with err().status(f"loading {model}"):
@@ -54,37 +161,7 @@ def evaluate(
         report = evaluate_world(walk, task, lambda done, of: progress.update(bar, completed=done, total=of))
     for part, summary in report.items():
         if isinstance(summary, dict) and "groups" in summary:
-            out().print(_table(part.replace("_", " "), summary))
+            out().print(world_table(part.replace("_", " "), summary))
     if json is not None:
-        json.parent.mkdir(parents=True, exist_ok=True)
-        json.write_text(json_format.dumps(report, indent=2) + "\n", encoding="utf-8")
+        write_json(json, report)
         out().print(Text(f"json  {json}", style="dim"))
-
-
-COLUMNS = {
-    "miou": "mIoU",
-    "miou_everything": "all marked",
-    "text_exact": "text exact",
-    "twin_right": "right twin",
-    "absent_right": "absent right",
-}
-"""The scores that tell most (all are in the JSON), and their titles: "all marked" is the mIoU of a mask of everything."""
-
-
-def _table(title: str, summary: dict[str, Any]) -> Table:
-    """One row for each kind of question: means, and what the blind control reached."""
-    caption = "in brackets: the same questions while another video is shown" if summary["blind_questions"] else None
-    table = Table("kind", "questions", *COLUMNS.values(), title=title, caption=caption, header_style="bold")
-    for group in summary["groups"]:
-        if group["level"] is None:
-            cells = [_cell(name, group) for name in COLUMNS]
-            table.add_row(group["kind"] or "all", str(group["questions"]), *cells)
-    return table
-
-
-def _cell(name: str, group: dict[str, Any]) -> str:
-    score, blind = group["metrics"][name], (group["blind"] or {}).get(name)
-    if score is None:
-        return ""
-    control = "" if blind is None or name == "miou_everything" else f" ({blind['mean']:.2f})"
-    return f"{score['mean']:.2f}{control}"

@@ -95,7 +95,8 @@ def _fill(scene: Scene, looks: Array, grid: int, patch: int) -> Array:
     at = ((np.arange(grid * patch) + 0.5) * scene.id_map.shape[1] / (grid * patch)).astype(int)
     small = scene.id_map[looks][:, at][:, :, at]
     cells = small.reshape(len(looks), grid, patch, grid, patch).transpose(0, 1, 3, 2, 4).reshape(len(looks), grid * grid, patch**2)
-    return np.asarray(cells == owners(scene.id_map[looks], grid)[..., None], np.uint8)
+    owner = owners(scene.id_map[looks], grid)[..., None]
+    return np.asarray((cells == owner) & (owner > 0), np.uint8)
 
 
 def _drift(scene: Scene, item: WorldObject, moves: Array) -> Array:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from vglamm.data.world.codes import positions
 from vglamm.model import VideoGLaMM
+from vglamm.vision.temporal import Block
 
 _FINE = 2.5  # cycles for each half of the frame of the finer features, against 0.7 of those that a place code is made of
 _AMPLITUDE = 1.0
@@ -39,6 +40,7 @@ def start_grouping(model: VideoGLaMM) -> None:
         temporal.pos_embed[0, 1:] = (places + moments).flatten(0, 1)
         _unit_rows(temporal.patch_embed, generator)
         for block in temporal.blocks:
+            assert isinstance(block, Block)
             q, k, v = block.attn.qkv.weight.chunk(3)
             _alike(q, k, generator)
             v.copy_(torch.randn(v.shape, generator=generator) / v.shape[1] ** 0.5)

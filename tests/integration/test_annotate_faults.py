@@ -1,0 +1,208 @@
+"""What is killed, what is poisoned: every id ends as one row, equal to an undisturbed run's but for timings, and nothing hangs."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import time
+import zlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from ray.util.state import list_actors
+
+from ray_jobs.annotate.profile import Profile
+from ray_jobs.annotate.run import annotate
+from ray_jobs.annotate.summary import Progress
+from tests import fakes
+from tests.integration.bulk import SMALL, bulk_job, clips, talking_checkpoint
+from tests.integration.poison import HANGS, KILLS_ACTOR, SEGFAULTS
+from vglamm import annotation
+from vglamm.annotation import Annotation
+
+pytestmark = [pytest.mark.ray, pytest.mark.fault]
+VIDEOS = 12
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return talking_checkpoint(tmp_path_factory.mktemp("model") / "fake")
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("videos")
+    clips(folder, VIDEOS)
+    return folder
+
+
+def told(out: Path) -> list[Annotation]:
+    """Rows without what may differ: times."""
+    rows = list(annotation.read(out))
+    for row in rows:
+        if row.answer is not None:
+            row.answer.timings.clear()
+    return rows
+
+
+def one_by_one(profile: Profile) -> Profile:
+    """Batches of one: equal rows whatever came together."""
+    return replace(profile, vision=replace(profile.vision, batch=1), language=replace(profile.language, batch=1))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(model: Path, videos: Path, tmp_path_factory: pytest.TempPathFactory, local_ray: None) -> list[Annotation]:
+    out = tmp_path_factory.mktemp("calm") / "out"
+    annotate(bulk_job(videos, model, out, profile=one_by_one(SMALL)))
+    return told(out)
+
+
+def test_killed_actors_cost_no_row(
+    model: Path, videos: Path, tmp_path: Path, undisturbed: list[Annotation], local_ray: None
+) -> None:
+    job = bulk_job(videos, model, tmp_path / "out", profile=one_by_one(SMALL))
+    chance, killed, finished = random.Random(0), [], [0]
+
+    def kill(progress: Progress) -> None:
+        """One actor of a random stage, once all are there and a row has finished since the last kill."""
+        pids = living()
+        if len(killed) < 3 and progress.done > finished[-1] and len(pids) >= 4:
+            pid = chance.choice(pids)
+            os.kill(pid, signal.SIGKILL)
+            killed.append(pid)
+            finished.append(progress.done)
+
+    def living() -> list[int]:
+        return [a.pid for a in list_actors(filters=[("state", "=", "ALIVE")], limit=1000) if a.class_name.startswith("MapWorker")]
+
+    summary = annotate(job, kill)
+    assert len(killed) == 3, f"only {len(killed)} kills in {summary.seconds:.0f} s"
+    assert told(tmp_path / "out") == undisturbed
+
+
+DRIVER = """
+import sys
+from pathlib import Path
+import ray
+from ray_jobs.annotate.run import annotate
+from tests.integration.bulk import SMALL, bulk_job
+from tests.integration.test_annotate_faults import one_by_one
+hook = {"worker_process_setup_hook": sys.argv[4]} if len(sys.argv) > 4 else {}
+ray.init(num_cpus=2, include_dashboard=False, object_store_memory=200 * 1024**2, log_to_driver=False, runtime_env=hook)
+annotate(bulk_job(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), profile=one_by_one(SMALL)))
+"""
+
+
+def drive(videos: Path, model: Path, out: Path, repository: Path, *hook: str) -> subprocess.Popen[bytes]:
+    """A process with a Ray of its own that does the job. hook: what its workers call when they start."""
+    words = [sys.executable, "-c", DRIVER, str(videos), str(model), str(out), *hook]
+    return subprocess.Popen(words, env=os.environ | {"PYTHONPATH": str(repository)}, start_new_session=True)
+
+
+def rows_there(out: Path) -> int:
+    return len(list((out / "rows").glob("*.parquet"))) + 4 * len(list(out.glob("part-*.parquet")))
+
+
+def waited(until: float) -> Iterator[None]:
+    """Polls until a deadline, which fails the test."""
+    while time.monotonic() < until:
+        yield
+        time.sleep(0.1)
+    pytest.fail("nothing happened before the deadline")
+
+
+def test_a_killed_driver_is_taken_up_again(
+    model: Path, videos: Path, tmp_path: Path, undisturbed: list[Annotation], repository: Path
+) -> None:
+    out, chance = tmp_path / "out", random.Random(1)
+    for target in sorted(chance.sample(range(1, VIDEOS - 1), 2)):
+        driver = drive(videos, model, out, repository)
+        for _ in waited(time.monotonic() + 240):
+            if rows_there(out) >= target or driver.poll() is not None:
+                break
+        os.killpg(driver.pid, signal.SIGKILL)
+        driver.wait()
+    before = rows_there(out)
+    last = drive(videos, model, out, repository)
+    assert last.wait(timeout=300) == 0
+    assert told(out) == undisturbed
+    again = json.loads((out / "summary.json").read_text())["this_run"]
+    assert again["done_before"] >= before - 1
+    assert again["videos"] == VIDEOS - again["done_before"]
+
+
+def test_poison_fails_with_its_reason_and_the_others_go_on(model: Path, tmp_path: Path, repository: Path) -> None:
+    folder, out = tmp_path / "videos", tmp_path / "out"
+    good = clips(folder, 6)
+    (folder / "bad-empty.mp4").touch()
+    (folder / "bad-noise.mp4").write_bytes(random.Random(0).randbytes(50_000))
+    (folder / "bad-moov.mp4").write_bytes(good[0].read_bytes().replace(b"moov", b"free", 1))
+    (folder / "bad-bomb.png").write_bytes(bomb())
+    write_sound(folder / "bad-sound.mp4")
+    for name in SEGFAULTS, HANGS, KILLS_ACTOR:  # tests.integration.poison makes what their names say of them
+        shutil.copy(good[0], folder / name)
+    (folder / "cut.mkv").write_bytes(cut_mkv(tmp_path))
+    driver = drive(folder, model, out, repository, "tests.integration.poison.setup")
+    assert driver.wait(timeout=280) == 0
+    rows = {row.id: row for row in annotation.read(out)}
+    assert {name: row.error_type for name, row in rows.items() if row.status == "failed"} == {
+        "bad-empty.mp4": "VideoUnreadable",
+        "bad-noise.mp4": "VideoUnreadable",
+        "bad-moov.mp4": "VideoUnreadable",
+        "bad-sound.mp4": "VideoUnreadable",
+        "bad-bomb.png": "VideoTooLarge",
+        SEGFAULTS: "VideoUnreadable",
+        HANGS: "VideoTooLarge",
+        KILLS_ACTOR: "WorkerLost",
+    }
+    assert "SIGSEGV" in (rows[SEGFAULTS].error or "")
+    cut = rows["cut.mkv"].answer
+    assert cut is not None
+    assert cut.sampling.truncated
+    assert any("truncated" in warning for warning in cut.warnings)
+    assert sum(row.status == "ok" for row in rows.values()) == 7
+
+
+def cut_mkv(folder: Path) -> bytes:
+    path = folder / "whole.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=6, options={"g": "4"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for pixels in fakes.video(24):
+            for packet in stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")):
+                container.mux(packet)
+        for packet in stream.encode():
+            container.mux(packet)
+    data = path.read_bytes()
+    return data[: len(data) * 2 // 3]
+
+
+def write_sound(path: Path) -> None:
+    """An mp4 with a second of silence and no picture."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=16000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 16000
+        for packet in [*stream.encode(frame), *stream.encode()]:
+            container.mux(packet)
+
+
+def bomb() -> bytes:
+    """A PNG of 16000 x 16000 pixels in a few kilobytes."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", 16000, 16000, 1, 0, 0, 0, 0)
+    rows = zlib.compress(bytes(2001 * 16000), 9)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
