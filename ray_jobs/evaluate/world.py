@@ -1,7 +1,9 @@
-"""Evaluation: the walk's answers, then metrics. Today the generated world; there is no second inference path.
+"""Evaluation on the generated world: the walk's answers, then metrics.
 
 Every question is asked as a user would, turn after turn about one clip, and scored in two mask modes: from frame 0 ("video", as
-published) and from anchors. Controls ask the same questions of a model that sees another clip, or no temporal tokens.
+published) and from anchors. Controls ask the same questions of a model that sees another clip, or no temporal tokens. They swap the
+visual tokens between two steps, which a bulk job never holds in one process: that is why this evaluation stays on the walk, whose
+steps are those of the bulk job.
 """
 
 from __future__ import annotations
