@@ -50,8 +50,8 @@ class Place:
             )
         try:
             system, path = fs.FileSystem.from_uri(text)
-        except (OSError, ValueError):  # not one of pyarrow's own
-            system, path = _by_fsspec(text)
+        except (OSError, ValueError) as error:  # not one of pyarrow's own, or wrong for it
+            system, path = _by_fsspec(text, error)
         return Place(bare, path.rstrip("/"), system, scheme, query)
 
     @property
@@ -175,12 +175,14 @@ def sha256(path: str) -> str:
     return hashed.hexdigest()
 
 
-def _by_fsspec(text: str) -> tuple[Any, str]:
+def _by_fsspec(text: str, before: Exception) -> tuple[Any, str]:
     import fsspec
     from pyarrow.fs import FSSpecHandler, PyFileSystem
 
     try:
         system, path = fsspec.core.url_to_fs(text)
     except (OSError, ValueError, ImportError) as error:
-        raise ConfigError(f"{text} ({error})", "an address that pyarrow or fsspec knows", "check it and its package") from error
+        raise ConfigError(
+            f"{text} ({before}; {error})", "an address that pyarrow or fsspec knows", "check it and its package"
+        ) from error
     return PyFileSystem(FSSpecHandler(system)), path

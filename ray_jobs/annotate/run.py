@@ -35,7 +35,6 @@ from vglamm import checkpoint
 from vglamm.annotation import SKIPPED, Annotation
 from vglamm.errors import WorkerLost
 
-log = logging.getLogger(__name__)
 SPLIT = {"decode_vision": ("decode",), "vision": ("vision",), "language": ("language",), "pixel": ("pixel",)}
 WHOLE = {"decode_vision": ("decode",), "whole": ("vision", "language", "pixel")}
 _PERIOD = 1.0
@@ -76,6 +75,7 @@ def annotate(job: BulkJob, watch: Callable[[Progress], None] = lambda _: None) -
     """
     if not ray.is_initialized():
         ray.init(log_to_driver=False)
+    logging.getLogger("ray.data").setLevel(logging.WARNING)  # it tells on standard error of every execution
     job.profile.check(ray.cluster_resources())
     ledger = Ledger(Place.of(job.out), job.part, job.manifest.extra)
     with _alone(ledger.place):
@@ -134,7 +134,8 @@ def _dataset(job: BulkJob, ledger: Ledger, missing: list[Job], board: Any) -> ra
     context.enable_progress_bars = False
     context.max_errored_blocks = -1  # of a block whose worker dies again and again: its rows are written as lost
     context.execution_no_progress_timeout_s = job.profile.stall
-    context.execution_options.verbose_progress = False
+    context.print_on_execution_start = False  # the job has a display of its own
+    context.issue_detectors_config.detectors = []  # they advise `memory=`, which is for the profile to say
     blocks = [ray.put(pack([_parcel(one, job)])) for one in missing]
     data = ray.data.from_arrow_refs(blocks)
     stages = WHOLE if job.profile.layout == "whole" else SPLIT

@@ -146,7 +146,7 @@ def test_poison_fails_with_its_reason_and_the_others_go_on(model: Path, tmp_path
     good = clips(folder, 6)
     (folder / "bad-empty.mp4").touch()
     (folder / "bad-noise.mp4").write_bytes(random.Random(0).randbytes(50_000))
-    (folder / "bad-moov.mp4").write_bytes(good[0].read_bytes().replace(b"moov", b"free", 1))
+    (folder / "bad-moov.mp4").write_bytes(good[0].read_bytes().replace(b"moov", b"free"))
     (folder / "bad-bomb.png").write_bytes(bomb())
     write_sound(folder / "bad-sound.mp4")
     for name in SEGFAULTS, HANGS, KILLS_ACTOR:  # tests.integration.poison makes what their names say of them
