@@ -18,6 +18,7 @@ from vglamm.metrics.tasks import find_task
 
 _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # a Path has one slash left of an address's two
 
+
 @dataclass(frozen=True)
 class Texts:
     """Who judges texts. similarity: encoder of phrases, None for the one that needs no network. url, model: of the CLAIR judge,
