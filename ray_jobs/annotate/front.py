@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -18,7 +20,7 @@ from ray_jobs.annotate.places import Place, local_copy
 from ray_jobs.annotate.profile import load_profile
 from ray_jobs.annotate.stages import Settings
 from ray_jobs.annotate.summary import STAGES, Progress, Summary
-from vglamm import checkpoint
+from vglamm import annotation, checkpoint
 from vglamm.data.corpora import prompts
 from vglamm.errors import ConfigError, VglammError
 
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
     from ray_jobs.annotate.run import BulkJob
 
 PERIOD = 30.0
-_MEASURED = 2
+_MEASURED = 2  # videos of a forecast
+_PICTURES = 4
 
 # What the shipped model was taught to hear: it knows the words of its own world only.
 TINY_DESCRIBE, TINY_SEGMENT = "Describe the video.", "Segment the {name}."
@@ -82,8 +85,22 @@ def run(asked: Asked, *, address: str | None, tracking: str, console: Console) -
     if tracking != "off":
         from ray_jobs.tracking import track_job
 
-        track_job(tracking, "vglamm-annotate", asked.out, job.identity(), summary.to_tree())
+        with tempfile.TemporaryDirectory(prefix="vglamm-pictures-") as pictures:
+            _picture(asked.out, Path(pictures))
+            track_job(tracking, "vglamm-annotate", asked.out, job.identity(), summary.to_tree(), Path(pictures))
     return summary
+
+
+def _picture(out: str, folder: Path) -> None:
+    """The first grounded answers of a run as pictures. A video that is not on this machine has none."""
+    made = 0
+    for row in annotation.read(out):
+        if row.answer is None or not row.answer.tracks or not Path(row.uri).exists():
+            continue
+        row.answer.save_overlay(folder / f"{row.position:08d}.png")
+        made += 1
+        if made == _PICTURES:
+            return
 
 
 def drive(job: BulkJob, *, address: str | None, console: Console) -> Summary:
