@@ -99,20 +99,20 @@ def annotate(job: BulkJob, watch: Callable[[Progress], None] = lambda _: None) -
 def _run(
     job: BulkJob, ledger: Ledger, missing: list[Job], parts: _Parts, summary: Summary, watch: Callable[[Progress], None]
 ) -> None:
+    """All that is missing; then, one by one, what was lost with a node or died beside another in its batch; what is lost again is
+    written down as lost."""
     board = ray.remote(Board).options(num_cpus=0).remote()
-    heard: set[int] = set()
-    told = time.monotonic() - _PERIOD
-    for receipts in _dataset(job, ledger, missing, board).iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-        for receipt in receipts.to_pylist():
-            heard.add(receipt["position"])
-            summary.add(json.loads(receipt["told"]))
-            parts.done(receipt["position"])
-        if time.monotonic() - told >= _PERIOD:
-            told = time.monotonic()
-            watch(summary.progress(_read(board)))
-    for one in (one for one in missing if one.position not in heard):
+    for alone in (False, True):
+        if missing:
+            heard = _hear(_dataset(job, ledger, missing, board, alone), board, parts, summary, watch)
+            missing = [one for one in missing if one.position not in heard]
+            for position in ledger.done(one.position for one in missing):  # written, but the receipt was lost
+                summary.done += 1
+                parts.done(position)
+                missing = [one for one in missing if one.position != position]
+    for one in missing:
         lost = WorkerLost(
-            f"{one.id!r}, on which a process was lost {job.profile.retries + 1} times",
+            f"{one.id!r}, on which a process was lost {2 * (job.profile.retries + 1)} times",
             "a video that no stage dies of",
             "look at it alone",
         )
@@ -123,13 +123,28 @@ def _run(
     summary.tallies = _read(board)
 
 
+def _hear(data: ray.data.Dataset, board: Any, parts: _Parts, summary: Summary, watch: Callable[[Progress], None]) -> set[int]:
+    """Run a dataset to its end; the positions whose receipts came."""
+    heard: set[int] = set()
+    told = time.monotonic() - _PERIOD
+    for receipts in data.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+        for receipt in receipts.to_pylist():
+            heard.add(receipt["position"])
+            summary.add(json.loads(receipt["told"]))
+            parts.done(receipt["position"])
+        if time.monotonic() - told >= _PERIOD:
+            told = time.monotonic()
+            watch(summary.progress(_read(board)))
+    return heard
+
+
 def _read(board: Any) -> dict[str, Tally]:
     tallies: dict[str, Tally] = ray.get(board.read.remote())
     return tallies
 
 
-def _dataset(job: BulkJob, ledger: Ledger, missing: list[Job], board: Any) -> ray.data.Dataset:
-    """One block for each video: the unit of work, of retrying and of back pressure."""
+def _dataset(job: BulkJob, ledger: Ledger, missing: list[Job], board: Any, alone: bool) -> ray.data.Dataset:
+    """One block for each video: the unit of work, of retrying and of back pressure. alone: no video shares a batch."""
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.max_errored_blocks = -1  # of a block whose worker dies again and again: its rows are written as lost
@@ -153,7 +168,7 @@ def _dataset(job: BulkJob, ledger: Ledger, missing: list[Job], board: Any) -> ra
                     "ledger": ledger,
                     "board": board,
                 },
-                batch_size=pool.batch,
+                batch_size=1 if alone else pool.batch,
                 batch_format="pyarrow",
                 compute=ActorPoolStrategy(min_size=pool.actors[0], max_size=pool.actors[1]),
                 max_restarts=-1,

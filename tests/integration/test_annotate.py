@@ -32,7 +32,7 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("profile", [SMALL, WHOLE], ids=["split", "whole"])
+@pytest.mark.parametrize("profile", [SMALL, pytest.param(WHOLE, marks=pytest.mark.slow)], ids=["split", "whole"])
 def test_rows_are_bit_for_bit_what_ask_says_and_nothing_is_lost(
     model: Path, videos: Path, tmp_path: Path, profile: Profile
 ) -> None:
@@ -53,6 +53,7 @@ def test_rows_are_bit_for_bit_what_ask_says_and_nothing_is_lost(
     assert list(annotation.read(tmp_path / "out")) == rows
 
 
+@pytest.mark.slow
 def test_questions_of_a_video_share_its_passes_and_its_batches(model: Path, videos: Path, tmp_path: Path) -> None:
     annotate(bulk_job(videos, model, tmp_path / "out", "who?", "what moves?", "x" * 5000))
     rows = list(annotation.read(tmp_path / "out"))

@@ -20,6 +20,7 @@ def run(*words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run([str(VGLAMM), "annotate", *map(str, words)], capture_output=True, text=True, timeout=280, check=False)
 
 
+@pytest.mark.slow
 def test_failures_show_in_the_exit_code_and_a_second_run_redoes_nothing(tmp_path: Path) -> None:
     model = talking_checkpoint(tmp_path / "model")
     clips(tmp_path / "videos", 2)

@@ -141,6 +141,38 @@ def test_a_killed_driver_is_taken_up_again(
     assert again["videos"] == VIDEOS - again["done_before"]
 
 
+NODES = """
+import sys
+from pathlib import Path
+import ray
+from ray.cluster_utils import Cluster
+from ray_jobs.annotate.run import annotate
+from tests.integration.bulk import SMALL, bulk_job
+from tests.integration.test_annotate_faults import one_by_one
+small = {"num_cpus": 1, "object_store_memory": 120 * 1024**2}
+cluster = Cluster(initialize_head=True, head_node_args={**small, "include_dashboard": False})
+nodes = [cluster.add_node(**small) for _ in range(2)]
+ray.init(address=cluster.address, log_to_driver=False)
+removed = []
+
+def remove(progress):
+    if progress.done >= 3 and not removed:
+        removed.append(nodes[0])
+        cluster.remove_node(nodes[0], allow_graceful=False)
+
+annotate(bulk_job(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), profile=one_by_one(SMALL)), remove)
+sys.exit(0 if removed else 3)
+"""
+
+
+def test_a_node_that_goes_costs_no_row(
+    model: Path, videos: Path, tmp_path: Path, undisturbed: list[Annotation], repository: Path
+) -> None:
+    words = [sys.executable, "-c", NODES, str(videos), str(model), str(tmp_path / "out")]
+    assert subprocess.run(words, timeout=600, check=False, env=os.environ | {"PYTHONPATH": str(repository)}).returncode == 0
+    assert told(tmp_path / "out") == undisturbed
+
+
 def test_poison_fails_with_its_reason_and_the_others_go_on(model: Path, tmp_path: Path, repository: Path) -> None:
     folder, out = tmp_path / "videos", tmp_path / "out"
     good = clips(folder, 6)

@@ -74,6 +74,7 @@ def s3() -> Iterator[str]:
     server.stop()
 
 
+@pytest.mark.slow
 def test_videos_and_rows_on_s3(model: Path, tmp_path: Path, s3: str, local_ray: None, monkeypatch: pytest.MonkeyPatch) -> None:
     place = Place.of(f"s3://bucket/videos?{s3}")
     place.system.create_dir("bucket")

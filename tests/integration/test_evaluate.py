@@ -20,14 +20,13 @@ from vglamm import annotation, checkpoint
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 # one video in a batch: masks are then equal to the last bit, whichever video is ready first
 PROFILE = """
-decode_vision: {cpus: 0.2}
-vision: {cpus: 0.2}
-language: {cpus: 0.2}
-decode_pixel: {cpus: 0.2}
-pixel: {cpus: 0.2}
-device: cpu
-stall: 120.0
 name: alone
+layout: whole
+decode_vision: {cpus: 0.2}
+decode_pixel: {cpus: 0.2}
+whole: {cpus: 0.4}
+device: cpu
+stall: 600.0
 """
 
 
@@ -55,24 +54,37 @@ def run(task: str, root: Path, out: Path, model: Path) -> Outcome:
     return evaluate(asked, answer, model=checkpoint.identity(model), commit="c0ffee")
 
 
-@pytest.mark.parametrize(("task", "cases", "videos"), [("gcg", 4, 4), ("mevis", 3, 1)])
-def test_a_set_from_disk_to_its_report(task: str, cases: int, videos: int, root: Path, tmp_path: Path, model: Path) -> None:
-    done = run(task, root, tmp_path / "one", model)
-    assert (done.cases, done.failed) == (cases, 0)
-    rows = list(annotation.read(tmp_path / "one" / "answers"))
-    assert len(rows) == cases
+def contents(done: Outcome) -> dict[str, bytes]:
+    return {name: path.read_bytes() for name, path in done.files.items()}
+
+
+def test_grounded_conversations_and_again(root: Path, tmp_path: Path, model: Path) -> None:
+    done = run("gcg", root, tmp_path / "out", model)
+    assert (done.cases, done.failed) == (4, 0)
+    rows = list(annotation.read(tmp_path / "out" / "answers"))
+    assert [row.extra["cases"] for row in rows] == [
+        ["video_gcg/test/7"],
+        ["video_gcg/test/9"],
+        ["mevis_gcg/valid_u/ab"],
+        ["vidstg_gcg/val/123"],
+    ]
     assert all(row.answer is not None and len(row.answer.tracks) == 2 for row in rows)
     assert done.body is not None
-    first = done.body["sections"][0]["rows"][0]
-    assert 0 <= first["corrected"]["value"] <= 100
-    assert first["corrected"]["n"] == cases
-    bytes_of = {name: path.read_bytes() for name, path in done.files.items()}
     assert done.body["provenance"]["model"] == checkpoint.identity(model)
+    miou = done.body["sections"][0]["rows"][0]
+    assert (miou["measure"], miou["corrected"]["n"]) == ("miou", 4)
+    assert 0 <= miou["corrected"]["value"] <= 100
+    before = contents(done)
 
-    again = run(task, root, tmp_path / "one", model)
-    assert {name: path.read_bytes() for name, path in again.files.items()} == bytes_of
-    summary = json.loads((tmp_path / "one" / "answers" / "summary.json").read_text())
-    assert (summary["this_run"]["videos"], summary["this_run"]["done_before"]) == (0, videos)
+    assert contents(run("gcg", root, tmp_path / "out", model)) == before
+    summary = json.loads((tmp_path / "out" / "answers" / "summary.json").read_text())
+    assert (summary["this_run"]["videos"], summary["this_run"]["done_before"]) == (0, 4)
 
-    elsewhere = run(task, root, tmp_path / "two", model)
-    assert {name: path.read_bytes() for name, path in elsewhere.files.items()} == bytes_of
+
+def test_referring_expressions_twice_from_nothing(root: Path, tmp_path: Path, model: Path) -> None:
+    done = run("mevis", root, tmp_path / "one", model)
+    assert (done.cases, done.failed) == (3, 0)
+    rows = list(annotation.read(tmp_path / "one" / "answers"))
+    assert [row.question for row in rows] == [case.question for case in Cases.of("mevis", str(root), None, None)]
+    assert {row.video for row in rows} == {"mevis/valid_u/ab/0"}, "three questions of one video"
+    assert contents(run("mevis", root, tmp_path / "two", model)) == contents(done)
