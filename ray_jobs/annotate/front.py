@@ -7,7 +7,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +79,7 @@ def run(asked: Asked, *, address: str | None, tracking: str, console: Console) -
     from ray_jobs.annotate.run import BulkJob
 
     manifest, profile = asked.manifest(), load_profile(asked.profile)
-    job = BulkJob(manifest, asked.settings, profile, asked.out, asked.shares())
+    job = BulkJob(manifest, replace(asked.settings, dtype=profile.dtype), profile, asked.out, asked.shares())
     checkpoint.load_config(asked.settings.model)  # what is wrong with it is told before Ray starts
     summary = drive(job, address=address, console=console)
     if tracking != "off":

@@ -31,13 +31,14 @@ MEDIA = frozenset(
 SAMPLING = ("fps", "limit", "start", "end", "every_frame", "source_fps")
 """Columns by which a row says itself which frames are used; see :func:`vglamm.frames.choose`. source_fps: rate of a folder of
 frames."""
-_NAMED = {"uri", "id", "question", "questions", *SAMPLING}
+_NAMED = {"uri", "id", "video", "question", "questions", *SAMPLING}
 
 
 @dataclass(frozen=True)
 class Job:
-    """One video and its questions. position: place in the manifest. first: place of its first row among all rows of the run.
-    skipped: why it is not looked at, or None. sampling: its own, over that of the run. extra: columns that are passed through."""
+    """One video and its questions. position: place in the manifest. first: place of its first row among all rows of the run. id:
+    unique. sampling: its own, over that of the run. extra: columns that are passed through. skipped: why it is not looked at, or
+    None. video: an id that jobs about one video share; empty: its own."""
 
     position: int
     first: int
@@ -47,6 +48,7 @@ class Job:
     sampling: Mapping[str, Any] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
     skipped: str | None = None
+    video: str = ""
 
     @property
     def row_ids(self) -> tuple[str, ...]:
@@ -85,8 +87,9 @@ class Manifest:
 
 def read_manifest(source: str, questions: Sequence[str]) -> Manifest:
     """source: a folder, a glob, one media file, or a table (Parquet, JSONL, CSV) with a column ``uri`` and, as it likes, ``id``,
-    ``question`` or ``questions`` and columns to pass through; local or any address that pyarrow or fsspec knows. questions: asked
-    of every video that the table gives none. ConfigError for nothing found, no question, doubled ids or a column of our own."""
+    ``video``, ``question`` or ``questions``, those of :data:`SAMPLING` and columns to pass through; local or any address that
+    pyarrow or fsspec knows. questions: asked of every video that the table gives none. ConfigError for nothing found, no question,
+    doubled ids or a column of our own."""
     place = Place.of(source)
     if os.path.splitext(place.path)[1].lower() in TABLES:
         table = _table(place)
@@ -146,7 +149,8 @@ def _listed(
         asked = _questions(row, questions, position)
         own = {key: row[key] for key in SAMPLING if row.get(key) is not None}
         passed = {f.name: row[f.name] for f in extra}
-        jobs.append(Job(position, first, name, join(folder, uri), asked, own, passed, _why_skipped(uri)))
+        video = str(row["video"]) if row.get("video") is not None else name
+        jobs.append(Job(position, first, name, join(folder, uri), asked, own, passed, _why_skipped(uri), video))
         first += len(asked)
     if not jobs:
         raise ConfigError("a table without rows", "at least one video", "check the table")

@@ -76,7 +76,7 @@ class Profile:
     whole: Pool = Pool()
     device: str = "auto"
     dtype: str | None = None
-    retries: int = 4
+    retries: int = 2
     stall: float = 1800.0
 
     def __post_init__(self) -> None:

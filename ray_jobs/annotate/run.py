@@ -181,6 +181,7 @@ def _dataset(job: BulkJob, ledger: Ledger, missing: list[Job], board: Any, alone
 def _parcel(one: Job, job: BulkJob) -> Parcel:
     plain = {
         "id": one.id,
+        "video": one.video or one.id,
         "uri": one.uri,
         "first": one.first,
         "row_ids": list(one.row_ids),

@@ -183,7 +183,7 @@ def rows_of(parcel: Parcel, found: tuple[Any, ...] = (), model: str = "") -> lis
         known = {
             "id": plain["row_ids"][number],
             "position": plain["first"] + number,
-            "video": plain["id"],
+            "video": plain["video"],
             "uri": plain["uri"],
             "sha256": plain.get("sha256"),
             "question": question,
