@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import time
+import threading
 import warnings
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -126,16 +126,31 @@ def _run(
 def _hear(data: ray.data.Dataset, board: Any, parts: _Parts, summary: Summary, watch: Callable[[Progress], None]) -> set[int]:
     """Run a dataset to its end; the positions whose receipts came."""
     heard: set[int] = set()
-    told = time.monotonic() - _PERIOD
-    for receipts in data.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-        for receipt in receipts.to_pylist():
-            heard.add(receipt["position"])
-            summary.add(json.loads(receipt["told"]))
-            parts.done(receipt["position"])
-        if time.monotonic() - told >= _PERIOD:
-            told = time.monotonic()
-            watch(summary.progress(_read(board)))
+    with _watching(board, summary, watch):
+        for receipts in data.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+            for receipt in receipts.to_pylist():
+                heard.add(receipt["position"])
+                summary.add(json.loads(receipt["told"]))
+                parts.done(receipt["position"])
     return heard
+
+
+@contextmanager
+def _watching(board: Any, summary: Summary, watch: Callable[[Progress], None]) -> Iterator[None]:
+    """Look at the board every second, whether or not a video is done."""
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(_PERIOD):
+            watch(summary.progress(_read(board)))
+
+    looker = threading.Thread(target=look, daemon=True)
+    looker.start()
+    try:
+        yield
+    finally:
+        over.set()
+        looker.join()
 
 
 def _read(board: Any) -> dict[str, Tally]:
