@@ -20,6 +20,7 @@ from typing import Any
 import ray
 import ray.data
 from ray.data import ActorPoolStrategy, DataContext
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ray_jobs.annotate.board import Board, Tally
 from ray_jobs.annotate.ledger import Ledger
@@ -101,7 +102,8 @@ def _run(
 ) -> None:
     """All that is missing; then, one by one, what was lost with a node or died beside another in its batch; what is lost again is
     written down as lost."""
-    board = ray.remote(Board).options(num_cpus=0).remote()
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)  # it must not go with another node
+    board = ray.remote(Board).options(num_cpus=0, scheduling_strategy=here).remote()
     for alone in (False, True):
         if missing:
             heard = _hear(_dataset(job, ledger, missing, board, alone), board, parts, summary, watch)
