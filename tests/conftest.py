@@ -84,6 +84,7 @@ def local_ray() -> Iterator[None]:
     import ray
 
     ray.init(
+        address="local",
         num_cpus=2,
         include_dashboard=False,
         object_store_memory=512 * 1024**2,

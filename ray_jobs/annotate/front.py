@@ -105,18 +105,11 @@ def _picture(out: str, folder: Path) -> None:
 
 def drive(job: BulkJob, *, address: str | None, console: Console) -> Summary:
     """A job, shown on ``console`` while it runs. address: as for :func:`run`."""
-    from ray_jobs.annotate.run import annotate
+    from ray_jobs.annotate.run import annotate, connect
 
-    _connect(address)
+    connect(address)
     with _display(console) as watch:
         return annotate(job, watch)
-
-
-def _connect(address: str | None) -> None:
-    import ray
-
-    if not ray.is_initialized():
-        ray.init(address=address, log_to_driver=False, configure_logging=False) if address else ray.init(log_to_driver=False)
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -69,13 +70,19 @@ class BulkJob:
         }
 
 
+def connect(address: str | None = None) -> None:
+    """Be connected to a Ray: the one at ``address``, else that of the cluster which this process was submitted to, else a new one of
+    this machine. A Ray that happens to run here, or that left its address behind when it died, is not taken."""
+    if not ray.is_initialized():
+        ray.init(address=address or os.environ.get("RAY_ADDRESS") or "local", log_to_driver=False)
+
+
 def annotate(job: BulkJob, watch: Callable[[Progress], None] = lambda _: None) -> Summary:
     """Do what is missing of a job and return its summary, which also lies in the folder. watch: told about every second.
 
     ConfigError before anything starts: another run's folder, or a profile that this Ray cannot run.
     """
-    if not ray.is_initialized():
-        ray.init(log_to_driver=False)
+    connect()
     logging.getLogger("ray.data").setLevel(logging.WARNING)  # it tells on standard error of every execution
     job.profile.check(ray.cluster_resources())
     ledger = Ledger(Place.of(job.out), job.part, job.manifest.extra)

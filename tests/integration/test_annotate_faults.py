@@ -93,7 +93,7 @@ from ray_jobs.annotate.run import annotate
 from tests.integration.bulk import SMALL, bulk_job
 from tests.integration.test_annotate_faults import one_by_one
 hook = {"worker_process_setup_hook": sys.argv[4]} if len(sys.argv) > 4 else {}
-ray.init(num_cpus=2, include_dashboard=False, object_store_memory=200 * 1024**2, log_to_driver=False, runtime_env=hook)
+ray.init(address="local", num_cpus=2, include_dashboard=False, object_store_memory=200 * 1024**2, log_to_driver=False, runtime_env=hook)
 annotate(bulk_job(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), profile=one_by_one(SMALL)))
 """
 
@@ -155,7 +155,11 @@ def remove(progress):
         removed.append(nodes[0])
         cluster.remove_node(nodes[0], allow_graceful=False)
 
-annotate(bulk_job(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), profile=one_by_one(SMALL)), remove)
+try:
+    annotate(bulk_job(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), profile=one_by_one(SMALL)), remove)
+finally:
+    ray.shutdown()
+    cluster.shutdown()
 sys.exit(0 if removed else 3)
 """
 

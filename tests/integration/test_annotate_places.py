@@ -38,7 +38,7 @@ import ray
 from ray_jobs.annotate.profile import Pool
 from ray_jobs.annotate.run import annotate
 from tests.integration.bulk import SMALL, bulk_job
-ray.init(num_cpus=4, num_gpus=4, include_dashboard=False, object_store_memory=200 * 1024**2, log_to_driver=False)
+ray.init(address="local", num_cpus=4, num_gpus=4, include_dashboard=False, object_store_memory=200 * 1024**2, log_to_driver=False)
 profile = replace(
     SMALL, device="auto",
     vision=Pool(cpus=0.2, gpus=0.4), language=Pool(cpus=0.2, gpus=0.6), pixel=Pool(actors=(2, 2), cpus=0.2, gpus=1.0),
