@@ -71,8 +71,8 @@ class BulkJob:
 
 
 def connect(address: str | None = None) -> None:
-    """Be connected to a Ray: the one at ``address``, else that of the cluster which this process was submitted to, else a new one of
-    this machine. A Ray that happens to run here, or that left its address behind when it died, is not taken."""
+    """Be connected to a Ray: the one at ``address``, else that of the cluster which this process was submitted to, else a new one
+    of this machine. A Ray that happens to run here, or that left its address behind when it died, is not taken."""
     if not ray.is_initialized():
         ray.init(address=address or os.environ.get("RAY_ADDRESS") or "local", log_to_driver=False)
 

@@ -93,7 +93,8 @@ from ray_jobs.annotate.run import annotate
 from tests.integration.bulk import SMALL, bulk_job
 from tests.integration.test_annotate_faults import one_by_one
 hook = {"worker_process_setup_hook": sys.argv[4]} if len(sys.argv) > 4 else {}
-ray.init(address="local", num_cpus=2, include_dashboard=False, object_store_memory=200 * 1024**2, log_to_driver=False, runtime_env=hook)
+small = {"num_cpus": 2, "include_dashboard": False, "object_store_memory": 200 * 1024**2, "log_to_driver": False}
+ray.init(address="local", runtime_env=hook, **small)
 annotate(bulk_job(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), profile=one_by_one(SMALL)))
 """
 
