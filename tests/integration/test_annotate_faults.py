@@ -130,7 +130,7 @@ def test_a_killed_driver_is_taken_up_again(
         driver.wait()
     before = rows_there(out)
     last = drive(videos, model, out, repository)
-    assert last.wait(timeout=300) == 0
+    assert last.wait(timeout=900) == 0
     assert told(out) == undisturbed
     again = json.loads((out / "summary.json").read_text())["this_run"]
     assert again["done_before"] >= before - 1
@@ -186,7 +186,7 @@ def test_poison_fails_with_its_reason_and_the_others_go_on(model: Path, tmp_path
         shutil.copy(good[0], folder / name)
     (folder / "cut.mkv").write_bytes(cut_mkv(tmp_path))
     driver = drive(folder, model, out, repository, "tests.integration.poison.setup")
-    assert driver.wait(timeout=280) == 0
+    assert driver.wait(timeout=900) == 0
     rows = {row.id: row for row in annotation.read(out)}
     assert {name: row.error_type for name, row in rows.items() if row.status == "failed"} == {
         "bad-empty.mp4": "VideoUnreadable",
