@@ -252,8 +252,8 @@ class PixelStep(_Step[Pixel]):
 
 
 def _column_major(part: nn.Module) -> None:
-    """Lay the weights of linear layers out by columns: of a single token's row a CPU then reads them in order (8 to 17 % faster a
-    token at preset ``small``). Values and names stay."""
+    """Lay the weights of linear layers out by columns: of a single token's row a CPU then reads them in order. Values and
+    names stay."""
     for layer in part.modules():
         if type(layer) is nn.Linear:  # quantised layers are of other classes
             layer.weight.data = layer.weight.data.t().contiguous().t()
