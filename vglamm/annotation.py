@@ -7,12 +7,14 @@ says why. Columns beyond :data:`COLUMNS` came with the input and are passed thro
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from vglamm.answer import Answer
 from vglamm.errors import ConfigError, EnvironmentProblem
+from vglamm.places import Place
 from vglamm.records import Phrase, Sampling, Track
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 OK, FAILED, SKIPPED = "ok", "failed", "skipped"
 STATUSES = (OK, FAILED, SKIPPED)
 SUFFIX = ".parquet"
+_PART = re.compile(r"(?:^|/)part-\d+\.parquet$")
 
 
 @dataclass(frozen=True)
@@ -122,22 +125,14 @@ def read(url: str | os.PathLike[str]) -> Iterator[Annotation]:
 def parts(url: str | os.PathLike[str]) -> tuple[Any, list[str]]:
     """The file system and the sorted Parquet files of a run. ConfigError if there is none."""
     _arrow()
-    from pyarrow import fs
-
-    text = os.fspath(url)
+    place = Place.of(url)
     try:
-        system, root = fs.FileSystem.from_uri(text) if "://" in text else (fs.LocalFileSystem(), os.path.abspath(text))
-        found = system.get_file_info(root)
-        if found.type == fs.FileType.Directory:
-            entries = system.get_file_info(fs.FileSelector(root))
-            files = sorted(e.path for e in entries if e.base_name.startswith("part-") and e.base_name.endswith(SUFFIX))
-        else:
-            files = [root] if found.type == fs.FileType.File else []
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{text}, which cannot be read ({error})", "the folder of a run", "check the address") from error
+        files = [place.path] if place.is_file() else [path for path in place.files(deep=False) if _PART.search(path)]
+    except OSError as error:
+        raise ConfigError(f"{place.text}, which cannot be read ({error})", "the folder of a run", "check the address") from error
     if not files:
-        raise ConfigError(f"no part-*{SUFFIX} in {text}", "the folder that `vglamm annotate` wrote", "check the address")
-    return system, files
+        raise ConfigError(f"no part-*{SUFFIX} in {place.text}", "the folder that `vglamm annotate` wrote", "check the address")
+    return place.system, files
 
 
 def _columns(answer: Answer) -> dict[str, Any]:

@@ -16,13 +16,13 @@ from rich.live import Live
 from rich.table import Table
 
 from ray_jobs.annotate.manifest import Manifest, read_manifest
-from ray_jobs.annotate.places import Place, local_copy
 from ray_jobs.annotate.profile import load_profile
 from ray_jobs.annotate.stages import Settings
 from ray_jobs.annotate.summary import STAGES, Progress, Summary
 from vglamm import annotation, checkpoint
 from vglamm.data.corpora import prompts
 from vglamm.errors import ConfigError, VglammError
+from vglamm.places import Place, local_copy
 
 if TYPE_CHECKING:
     from ray_jobs.annotate.run import BulkJob

@@ -22,10 +22,10 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import parquet
 
-from ray_jobs.annotate.places import Place
 from vglamm import annotation
 from vglamm.annotation import Annotation
 from vglamm.errors import ConfigError
+from vglamm.places import Place
 
 FORMAT, VERSION = "vglamm.annotations", 1
 _ROWS, _PART = "rows/{:08d}.parquet", "part-{:05d}.parquet"

@@ -16,9 +16,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from ray_jobs.annotate.places import Place, join
 from vglamm.annotation import COLUMNS
 from vglamm.errors import ConfigError
+from vglamm.places import Place, join
 
 TABLES = (".parquet", ".jsonl", ".ndjson", ".csv")
 MEDIA = frozenset(

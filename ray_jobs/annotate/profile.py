@@ -37,9 +37,7 @@ class Pool:
     @property
     def scheduling(self) -> dict[str, Any]:
         """What Ray is asked for, for each actor."""
-        asked: dict[str, Any] = {"num_cpus": self.cpus, "num_gpus": self.gpus}
-        asked |= {"memory": int(self.memory * GIB)} if self.memory else {}
-        return asked | ({"label_selector": dict(self.labels)} if self.labels else {})
+        return {"num_gpus": self.gpus, **_asked(self.cpus, self.memory, self.labels)}
 
 
 @dataclass(frozen=True)
@@ -54,9 +52,7 @@ class Frames:
 
     @property
     def scheduling(self) -> dict[str, Any]:
-        asked: dict[str, Any] = {"num_cpus": self.cpus}
-        asked |= {"memory": int(self.memory * GIB)} if self.memory else {}
-        return asked | ({"label_selector": dict(self.labels)} if self.labels else {})
+        return _asked(self.cpus, self.memory, self.labels)
 
 
 @dataclass(frozen=True)
@@ -146,6 +142,12 @@ def load_profile(name: str) -> Profile:
         raise ConfigError(f"{path} without settings", "a mapping of stages", "see the named profiles")
     profile = from_tree(Profile, {str(key): value for key, value in tree.items()})
     return profile if name not in known else replace(profile, name=name)
+
+
+def _asked(cpus: float, memory: float, labels: Mapping[str, Any]) -> dict[str, Any]:
+    asked: dict[str, Any] = {"num_cpus": cpus}
+    asked |= {"memory": int(memory * GIB)} if memory else {}
+    return asked | ({"label_selector": dict(labels)} if labels else {})
 
 
 def _amount(name: str, value: float) -> str:

@@ -27,7 +27,6 @@ from ray_jobs.annotate.board import Board, Tally
 from ray_jobs.annotate.ledger import Ledger
 from ray_jobs.annotate.manifest import Job, Manifest
 from ray_jobs.annotate.parcel import Parcel, frozen, pack
-from ray_jobs.annotate.places import Place
 from ray_jobs.annotate.pools import Actor
 from ray_jobs.annotate.profile import Profile
 from ray_jobs.annotate.stages import Settings, rows_of
@@ -36,6 +35,7 @@ from ray_jobs.store import claimed
 from vglamm import checkpoint
 from vglamm.annotation import SKIPPED, Annotation
 from vglamm.errors import WorkerLost
+from vglamm.places import Place
 
 SPLIT = {"decode_vision": ("decode",), "vision": ("vision",), "language": ("language",), "pixel": ("pixel",)}
 WHOLE = {"decode_vision": ("decode",), "whole": ("vision", "language", "pixel")}

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from ray_jobs.annotate.parcel import Parcel, thawed
-from ray_jobs.annotate.places import local_copy, sha256
 from vglamm import checkpoint
 from vglamm.annotation import FAILED, OK, Annotation
 from vglamm.compose import compose
@@ -24,6 +24,7 @@ from vglamm.frames import choose, end_of, grounding_source, vision_input
 from vglamm.media.guarded import open_guarded
 from vglamm.media.limits import Limits
 from vglamm.pixel.sight import tracks
+from vglamm.places import local_copy, sha256
 from vglamm.records import Phrase, PixelInput, Reply, Sampling, VisionInput, VisualTokens
 from vglamm.steps import LanguageStep, PixelStep, PixelTask, VisionStep
 from vglamm.walk import Clock
@@ -77,9 +78,9 @@ class Decode:
         limits = self.settings.limits
         with local_copy(parcel.plain["uri"], limits) as path:
             own = dict(parcel.plain["own_sampling"])
-            source = open_guarded(path, limits, fps=own.pop("source_fps", None))
-            sampling = choose(source, self.config, **(self.settings.sampling | own))
-            seen = vision_input(source, sampling, self.config)
+            with closing(open_guarded(path, limits, fps=own.pop("source_fps", None))) as source:
+                sampling = choose(source, self.config, **(self.settings.sampling | own))
+                seen = vision_input(source, sampling, self.config)
             known = {"sha256": sha256(path), "sampling": asdict(sampling), "end": end_of(source)}
         arrays = {"spatial": seen.spatial} | ({} if seen.temporal is None else {"temporal": seen.temporal})
         return Parcel(parcel.position, parcel.plain | known, arrays)
@@ -169,8 +170,8 @@ def grounding_frames(
     uri: str, sampling: Sampling, config: ModelConfig, limits: Limits, first: int, stop: int, source_fps: float | None = None
 ) -> Iterator[PixelInput]:
     """Chunks of grounding frames, decoded in a guarded child while they are asked for."""
-    with local_copy(uri, limits) as path:
-        yield from grounding_source(open_guarded(path, limits, fps=source_fps), sampling, config)(first, stop)
+    with local_copy(uri, limits) as path, closing(open_guarded(path, limits, fps=source_fps)) as source:
+        yield from grounding_source(source, sampling, config)(first, stop)
 
 
 def rows_of(parcel: Parcel, found: tuple[Any, ...] = (), model: str = "") -> list[Annotation]:

@@ -23,7 +23,6 @@ from typing import Any
 from rich.console import Console
 
 from ray_jobs.annotate.manifest import Manifest
-from ray_jobs.annotate.places import Place
 from ray_jobs.evaluate.asked import Asked
 from ray_jobs.evaluate.handing_in import hand_in
 from ray_jobs.evaluate.plan import Plan, make_plan
@@ -33,6 +32,7 @@ from vglamm.annotation import Annotation
 from vglamm.metrics.report import Body, Provenance, to_json, to_markdown
 from vglamm.metrics.score import OK, Record, Resampling
 from vglamm.metrics.tasks import Settings, find_task
+from vglamm.places import Place
 
 Annotate = Callable[[Manifest], Iterable[Annotation]]
 """Answers a manifest: one row for each question, in order. :func:`on_ray` makes the real one."""

@@ -11,16 +11,11 @@ import pytest
 import vglamm
 from ray_jobs.annotate.profile import Pool, Profile
 from ray_jobs.annotate.run import annotate
-from tests.integration.bulk import SMALL, WHOLE, bulk_job, clips, talking_checkpoint
+from tests.integration.bulk import SMALL, WHOLE, bulk_job, clips
 from vglamm import annotation
 from vglamm.errors import ConfigError
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return talking_checkpoint(tmp_path_factory.mktemp("model") / "fake")
 
 
 @pytest.fixture(scope="module")
@@ -34,15 +29,15 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("profile", [SMALL, pytest.param(WHOLE, marks=pytest.mark.slow)], ids=["split", "whole"])
 def test_rows_are_bit_for_bit_what_ask_says_and_nothing_is_lost(
-    model: Path, videos: Path, tmp_path: Path, profile: Profile
+    talker: Path, videos: Path, tmp_path: Path, profile: Profile
 ) -> None:
     alone = replace(profile, vision=Pool(cpus=0.2), language=Pool(cpus=0.2), whole=Pool(cpus=0.4))
-    job = bulk_job(videos, model, tmp_path / "out", "who?", profile=alone)
+    job = bulk_job(videos, talker, tmp_path / "out", "who?", profile=alone)
     summary = annotate(job)
     rows = list(annotation.read(tmp_path / "out"))
     assert [row.position for row in rows] == list(range(7))
     assert summary.rows == {"failed: VideoUnreadable": 1, "ok": 5, "skipped": 1}
-    walk = vglamm.load(model)
+    walk = vglamm.load(talker)
     for row in (row for row in rows if row.status == "ok"):
         said = walk.ask(row.uri, row.question, every_frame=True)
         assert row.answer is not None
@@ -54,22 +49,22 @@ def test_rows_are_bit_for_bit_what_ask_says_and_nothing_is_lost(
 
 
 @pytest.mark.slow
-def test_questions_of_a_video_share_its_passes_and_its_batches(model: Path, videos: Path, tmp_path: Path) -> None:
-    annotate(bulk_job(videos, model, tmp_path / "out", "who?", "what moves?", "x" * 5000))
+def test_questions_of_a_video_share_its_passes_and_its_batches(talker: Path, videos: Path, tmp_path: Path) -> None:
+    annotate(bulk_job(videos, talker, tmp_path / "out", "who?", "what moves?", "x" * 5000))
     rows = list(annotation.read(tmp_path / "out"))
     assert [row.id for row in rows[:3]] == ["clip-000.mp4", "clip-000.mp4#2", "clip-000.mp4#3"]
     assert [row.status for row in rows[:3]] == ["ok", "ok", "failed"]
     assert rows[2].error_type == "DialogueError"
     for row in rows:
         if row.answer is not None:
-            assert row.answer.text == vglamm.load(model).ask(row.uri, row.question).text
+            assert row.answer.text == vglamm.load(talker).ask(row.uri, row.question).text
             assert len(row.answer.tracks) == len(row.answer.phrases) == 2
 
 
-def test_another_question_is_another_run(model: Path, videos: Path, tmp_path: Path) -> None:
+def test_another_question_is_another_run(talker: Path, videos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    first = bulk_job(videos, model, out, "who?")
+    first = bulk_job(videos, talker, out, "who?")
     (out / "run.json").write_text(json.dumps({"format": "vglamm.annotations", "version": 1, "part": 4, **first.identity()}))
     with pytest.raises(ConfigError, match="another run"):
-        annotate(bulk_job(videos, model, out, "why?"))
+        annotate(bulk_job(videos, talker, out, "why?"))

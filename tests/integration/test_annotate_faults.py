@@ -24,18 +24,13 @@ from ray_jobs.annotate.profile import Profile
 from ray_jobs.annotate.run import annotate
 from ray_jobs.annotate.summary import Progress
 from tests import fakes
-from tests.integration.bulk import SMALL, bulk_job, clips, talking_checkpoint
+from tests.integration.bulk import SMALL, bulk_job, clips
 from tests.integration.poison import HANGS, KILLS_ACTOR, SEGFAULTS
 from vglamm import annotation
 from vglamm.annotation import Annotation
 
 pytestmark = [pytest.mark.ray, pytest.mark.fault]
 VIDEOS = 12
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return talking_checkpoint(tmp_path_factory.mktemp("model") / "fake")
 
 
 @pytest.fixture(scope="module")
@@ -60,16 +55,16 @@ def one_by_one(profile: Profile) -> Profile:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(model: Path, videos: Path, tmp_path_factory: pytest.TempPathFactory, local_ray: None) -> list[Annotation]:
+def undisturbed(talker: Path, videos: Path, tmp_path_factory: pytest.TempPathFactory, local_ray: None) -> list[Annotation]:
     out = tmp_path_factory.mktemp("calm") / "out"
-    annotate(bulk_job(videos, model, out, profile=one_by_one(SMALL)))
+    annotate(bulk_job(videos, talker, out, profile=one_by_one(SMALL)))
     return told(out)
 
 
 def test_killed_actors_cost_no_row(
-    model: Path, videos: Path, tmp_path: Path, undisturbed: list[Annotation], local_ray: None
+    talker: Path, videos: Path, tmp_path: Path, undisturbed: list[Annotation], local_ray: None
 ) -> None:
-    job = bulk_job(videos, model, tmp_path / "out", profile=one_by_one(SMALL))
+    job = bulk_job(videos, talker, tmp_path / "out", profile=one_by_one(SMALL))
     chance, killed, finished = random.Random(0), [], [0]
 
     def kill(progress: Progress) -> None:
@@ -99,9 +94,9 @@ annotate(bulk_job(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), profile=one
 """
 
 
-def drive(videos: Path, model: Path, out: Path, repository: Path, *hook: str) -> subprocess.Popen[bytes]:
+def drive(videos: Path, talker: Path, out: Path, repository: Path, *hook: str) -> subprocess.Popen[bytes]:
     """A process with a Ray of its own that does the job. hook: what its workers call when they start."""
-    words = [sys.executable, "-c", DRIVER, str(videos), str(model), str(out), *hook]
+    words = [sys.executable, "-c", DRIVER, str(videos), str(talker), str(out), *hook]
     return subprocess.Popen(words, env=os.environ | {"PYTHONPATH": str(repository)}, start_new_session=True)
 
 
@@ -118,18 +113,18 @@ def waited(until: float) -> Iterator[None]:
 
 
 def test_a_killed_driver_is_taken_up_again(
-    model: Path, videos: Path, tmp_path: Path, undisturbed: list[Annotation], repository: Path
+    talker: Path, videos: Path, tmp_path: Path, undisturbed: list[Annotation], repository: Path
 ) -> None:
     out, chance = tmp_path / "out", random.Random(1)
     for target in sorted(chance.sample(range(1, VIDEOS - 1), 2)):
-        driver = drive(videos, model, out, repository)
+        driver = drive(videos, talker, out, repository)
         for _ in waited(time.monotonic() + 240):
             if rows_there(out) >= target or driver.poll() is not None:
                 break
         os.killpg(driver.pid, signal.SIGKILL)
         driver.wait()
     before = rows_there(out)
-    last = drive(videos, model, out, repository)
+    last = drive(videos, talker, out, repository)
     assert last.wait(timeout=900) == 0
     assert told(out) == undisturbed
     again = json.loads((out / "summary.json").read_text())["this_run"]
@@ -166,14 +161,14 @@ sys.exit(0 if removed else 3)
 
 
 def test_a_node_that_goes_costs_no_row(
-    model: Path, videos: Path, tmp_path: Path, undisturbed: list[Annotation], repository: Path
+    talker: Path, videos: Path, tmp_path: Path, undisturbed: list[Annotation], repository: Path
 ) -> None:
-    words = [sys.executable, "-c", NODES, str(videos), str(model), str(tmp_path / "out")]
+    words = [sys.executable, "-c", NODES, str(videos), str(talker), str(tmp_path / "out")]
     assert subprocess.run(words, timeout=600, check=False, env=os.environ | {"PYTHONPATH": str(repository)}).returncode == 0
     assert told(tmp_path / "out") == undisturbed
 
 
-def test_poison_fails_with_its_reason_and_the_others_go_on(model: Path, tmp_path: Path, repository: Path) -> None:
+def test_poison_fails_with_its_reason_and_the_others_go_on(talker: Path, tmp_path: Path, repository: Path) -> None:
     folder, out = tmp_path / "videos", tmp_path / "out"
     good = clips(folder, 6)
     (folder / "bad-empty.mp4").touch()
@@ -185,7 +180,7 @@ def test_poison_fails_with_its_reason_and_the_others_go_on(model: Path, tmp_path
     for name in SEGFAULTS, HANGS, KILLS_ACTOR:  # tests.integration.poison makes what their names say of them
         shutil.copy(good[0], folder / name)
     (folder / "cut.mkv").write_bytes(cut_mkv(tmp_path))
-    driver = drive(folder, model, out, repository, "tests.integration.poison.setup")
+    driver = drive(folder, talker, out, repository, "tests.integration.poison.setup")
     assert driver.wait(timeout=900) == 0
     rows = {row.id: row for row in annotation.read(out)}
     assert {name: row.error_type for name, row in rows.items() if row.status == "failed"} == {

@@ -15,19 +15,14 @@ from pyarrow import fs
 
 from ray_jobs.annotate.manifest import read_manifest
 from ray_jobs.annotate.parcel import Parcel, pack
-from ray_jobs.annotate.places import Place
 from ray_jobs.annotate.run import BulkJob, annotate
 from ray_jobs.annotate.stages import Decode, Say, See, Settings
-from tests.integration.bulk import SMALL, bulk_job, clips, talking_checkpoint
+from tests.integration.bulk import SMALL, bulk_job, clips
 from vglamm import annotation
 from vglamm.errors import ConfigError
+from vglamm.places import Place
 
 pytestmark = pytest.mark.ray
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return talking_checkpoint(tmp_path_factory.mktemp("model") / "fake")
 
 
 GPUS = """
@@ -48,9 +43,9 @@ annotate(bulk_job(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), profile=pro
 
 
 @pytest.mark.fault
-def test_each_part_sees_the_gpus_that_its_profile_gives_it(model: Path, tmp_path: Path, repository: Path) -> None:
+def test_each_part_sees_the_gpus_that_its_profile_gives_it(talker: Path, tmp_path: Path, repository: Path) -> None:
     clips(tmp_path / "videos", 6)
-    words = [sys.executable, "-c", GPUS, str(tmp_path / "videos"), str(model), str(tmp_path / "out")]
+    words = [sys.executable, "-c", GPUS, str(tmp_path / "videos"), str(talker), str(tmp_path / "out")]
     subprocess.run(words, check=True, timeout=280, env=os.environ | {"PYTHONPATH": str(repository)})
     workers = json.loads((tmp_path / "out" / "summary.json").read_text())["workers"]
     seen = {stage: [w["gpus"] for w in workers if w["stage"] == stage] for stage in ("decode", "vision", "language", "pixel")}
@@ -75,7 +70,7 @@ def s3() -> Iterator[str]:
 
 
 @pytest.mark.slow
-def test_videos_and_rows_on_s3(model: Path, tmp_path: Path, s3: str, local_ray: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_videos_and_rows_on_s3(talker: Path, tmp_path: Path, s3: str, local_ray: None, monkeypatch: pytest.MonkeyPatch) -> None:
     place = Place.of(f"s3://bucket/videos?{s3}")
     place.system.create_dir("bucket")
     for path in clips(tmp_path / "local", 3):
@@ -83,12 +78,12 @@ def test_videos_and_rows_on_s3(model: Path, tmp_path: Path, s3: str, local_ray: 
             file.write(path.read_bytes())
     out = f"s3://bucket/out?{s3}"
     profile = replace(SMALL, vision=replace(SMALL.vision, batch=1), language=replace(SMALL.language, batch=1))
-    job = BulkJob(read_manifest(f"s3://bucket/videos?{s3}", ["who?"]), Settings(str(model), {}), profile, out)
+    job = BulkJob(read_manifest(f"s3://bucket/videos?{s3}", ["who?"]), Settings(str(talker), {}), profile, out)
     assert annotate(job).rows == {"ok": 3}
     rows = list(annotation.read(out))
     assert [row.id for row in rows] == ["clip-000.mp4", "clip-001.mp4", "clip-002.mp4"]
     assert annotate(job).done == 0
-    local = annotate(bulk_job(tmp_path / "local", model, tmp_path / "out", profile=profile))
+    local = annotate(bulk_job(tmp_path / "local", talker, tmp_path / "out", profile=profile))
     assert local.rows == {"ok": 3}
     assert [row.sha256 for row in rows] == [row.sha256 for row in annotation.read(tmp_path / "out")]
     kept = {info.path for info in place.system.get_file_info(fs.FileSelector("bucket/out", recursive=True))}
@@ -101,9 +96,9 @@ def test_an_address_with_a_password_is_refused() -> None:
         Place.of("s3://key:secret@bucket/videos")
 
 
-def test_borders_carry_bytes_tokens_and_prompts_but_no_float_frame(model: Path, tmp_path: Path) -> None:
+def test_borders_carry_bytes_tokens_and_prompts_but_no_float_frame(talker: Path, tmp_path: Path) -> None:
     [path] = clips(tmp_path / "videos", 1)
-    settings = Settings(str(model), {"every_frame": True})
+    settings = Settings(str(talker), {"every_frame": True})
     plain = {"id": "a", "uri": str(path), "questions": ["who?"], "own_sampling": {}, "timings": {}}
     first = [Parcel(0, plain)]
     decoded = Decode(settings)(first)
@@ -122,7 +117,7 @@ def test_borders_carry_bytes_tokens_and_prompts_but_no_float_frame(model: Path, 
 
 
 @pytest.mark.slow
-def test_an_object_keeps_its_identity_through_ten_minutes(model: Path, tmp_path: Path, local_ray: None) -> None:
+def test_an_object_keeps_its_identity_through_ten_minutes(talker: Path, tmp_path: Path, local_ray: None) -> None:
     import vglamm
     from tests import fakes
     from vglamm.media.mp4 import write_mp4
@@ -130,9 +125,9 @@ def test_an_object_keeps_its_identity_through_ten_minutes(model: Path, tmp_path:
     path = tmp_path / "videos" / "long.mp4"
     path.parent.mkdir()
     write_mp4(path, ((i / 2, frame) for i, frame in enumerate(fakes.video(1200, 32, 48))), last=0.5)
-    annotate(bulk_job(path.parent, model, tmp_path / "out"))
+    annotate(bulk_job(path.parent, talker, tmp_path / "out"))
     [row] = annotation.read(tmp_path / "out")
     assert row.answer is not None
     assert row.answer.sampling.grounding_times[-1] > 599
-    said = vglamm.load(model).ask(path, "who?", every_frame=True)
+    said = vglamm.load(talker).ask(path, "who?", every_frame=True)
     assert [track.rle for track in row.answer.tracks] == [track.rle for track in said.tracks]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -10,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from vglamm.annotation import Annotation
 from vglamm.errors import VideoNotFound
 from vglamm.export.place import safe_name
+from vglamm.places import sha256
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Sources:
         """
         looked, others = list[str](), list[str]()
         for path in self._places(row):
-            if path.is_dir() or (path.is_file() and row.sha256 in (None, _sha256(path))):
+            if path.is_dir() or (path.is_file() and row.sha256 in (None, sha256(path))):
                 return path.resolve()
             (others if path.exists() else looked).append(str(path))
         if others:
@@ -51,8 +51,3 @@ class Sources:
 
 
 _FIX = "pass --videos with the folder that holds the videos"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
 from collections import OrderedDict
@@ -17,6 +16,7 @@ from vglamm.annotation import Annotation
 from vglamm.answer import Answer
 from vglamm.errors import VideoFrameError, VideoNotFound
 from vglamm.media import player
+from vglamm.places import sha256
 
 Content = tuple[str, bytes]
 """A media type and what is of it."""
@@ -68,11 +68,8 @@ def find(uri: str, folder: Path | None) -> Path:
 def cut(row: Annotation, answer: Answer, folder: Path | None) -> Content:
     """The grounding frames of the row's own video. VideoError if they cannot be had, or if the file has changed since."""
     path = find(row.uri, folder)
-    if row.sha256 is not None:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        if found != row.sha256:
-            raise VideoFrameError(f"{path}, which has changed since", "the file that was annotated", "restore it, or give --videos")
+    if row.sha256 is not None and sha256(path) != row.sha256:
+        raise VideoFrameError(f"{path}, which has changed since", "the file that was annotated", "restore it, or give --videos")
     return player.pack(answer, os.fspath(path))
 
 

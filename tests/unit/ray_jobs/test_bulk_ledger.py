@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from ray_jobs.annotate.ledger import Ledger
-from ray_jobs.annotate.places import Place
 from tests.unit.test_annotation import an_annotation
 from vglamm import annotation
 from vglamm.errors import ConfigError
+from vglamm.places import Place
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Addresses: local paths and what pyarrow or fsspec can reach (s3, gs, az, ...), behind the few operations that a run needs."""
+"""Addresses: local paths and what pyarrow or fsspec can reach (s3, gs, az, ...), behind the few operations that are needed."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from vglamm.errors import ConfigError, VideoNotFound, VideoTooLarge, VideoUnreadable
+from vglamm.media.folder import frame_names
 from vglamm.media.limits import Limits
 
 _BLOCK = 4 * 1024**2
@@ -162,16 +163,14 @@ def local_copy(uri: str, limits: Limits) -> Iterator[str]:
         yield target
 
 
-def sha256(path: str) -> str:
-    """Of a file's bytes; of a folder of frames, of its names and bytes in order."""
+def sha256(path: str | os.PathLike[str]) -> str:
+    """Of a file's bytes; of a folder of frames, of their names and bytes in order."""
+    if not os.path.isdir(path):
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     hashed = hashlib.sha256()
-    names = sorted(os.path.join(path, name) for name in os.listdir(path)) if os.path.isdir(path) else [path]
-    for name in names:
-        if len(names) > 1:
-            hashed.update(os.path.basename(name).encode() + b"\0")
-        with open(name, "rb") as file:
-            while block := file.read(_BLOCK):
-                hashed.update(block)
+    for name in frame_names(path):
+        hashed.update(name.encode() + b"\0" + bytes.fromhex(sha256(os.path.join(path, name))))
     return hashed.hexdigest()
 
 
