@@ -30,7 +30,7 @@ def test_failures_show_in_the_exit_code_and_a_second_run_redoes_nothing(tmp_path
     assert first.returncode == 1, first.stderr
     assert "33.3% of the rows failed" in first.stderr
     assert "Traceback" not in first.stderr
-    line = json.loads(next(line for line in first.stderr.splitlines() if line.startswith("{")))
+    line = json.loads([line for line in first.stderr.splitlines() if line.startswith("{")][-1])  # the one at the end
     assert (line["videos"], line["done"], line["failed_rows"]) == (3, 3, 1)
     assert set(line["stages"]) == {"decode", "vision", "language", "pixel"}
     assert [row.status for row in annotation.read(tmp_path / "out")] == ["ok", "ok", "failed"]

@@ -65,7 +65,7 @@ def annotate(
         return
     summary = front.run(asked, address=ray, tracking=tracking, console=err())
     out().print(front.told(summary))
-    out().print(Text(f"rows  {target}", style="dim"))
+    out().print(Text(f"out       {target}", style="dim"))
     if summary.failed_share > max_failed:
         err().print(Text(f"{summary.failed_share:.1%} of the rows failed (--max-failed {max_failed:.1%})", style="red"))
         raise typer.Exit(1)
