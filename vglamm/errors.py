@@ -12,6 +12,10 @@
     ├── CheckpointError     a checkpoint is missing, incomplete or does not fit its config
     ├── ConfigError         a config, preset, recipe or override is wrong
     ├── WorkerLost          a process that worked on it was lost again and again
+    ├── ServeError          the endpoint cannot serve a request
+    │   ├── Overloaded          too many requests wait; it says when to come again
+    │   ├── SessionGone         the session expired, or what it needs is no longer there
+    │   └── ModelUnknown        no model of that name is served
     └── EnvironmentProblem  something of the machine is missing (a package, a program, memory)
 
 Every message has three parts: what was got, what was expected, what to do.
@@ -73,6 +77,29 @@ class ConfigError(VglammError):
 
 class WorkerLost(VglammError):
     """A process of a cluster that worked on something was lost more often than it is tried again."""
+
+
+class ServeError(VglammError):
+    """The endpoint cannot serve a request."""
+
+
+class Overloaded(ServeError):
+    """Too many requests wait. ``retry_after``: seconds after which to come again."""
+
+    def __init__(self, got: str, expected: str, fix: str, retry_after: float = 1.0) -> None:
+        super().__init__(got, expected, fix)
+        self.retry_after = retry_after
+
+    def __reduce__(self) -> tuple[type[Overloaded], tuple[str, str, str, float]]:  # type: ignore[override]
+        return type(self), (self.got, self.expected, self.fix, self.retry_after)
+
+
+class SessionGone(ServeError):
+    """The session expired, or what it needs is no longer there."""
+
+
+class ModelUnknown(ServeError):
+    """No model of that name is served."""
 
 
 class EnvironmentProblem(VglammError):
