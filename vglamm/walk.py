@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,11 +20,12 @@ from vglamm.compose import compose
 from vglamm.config import ModelConfig
 from vglamm.errors import DialogueError
 from vglamm.frames import Video, choose, end_of, grounding_source, open_frames, vision_input
+from vglamm.language.phrases import parse_reply
 from vglamm.media.read import VideoSource
 from vglamm.model import VideoGLaMM
 from vglamm.pixel.anchor import Row, check_mode
 from vglamm.pixel.sight import tracks
-from vglamm.records import PixelInput, Reply, Sampling, Track, VisionInput, VisualTokens
+from vglamm.records import Phrase, PixelInput, Reply, Sampling, Track, VisionInput, VisualTokens
 from vglamm.steps import LanguageStep, PixelStep, PixelTask, VisionStep
 
 STAGES = ("probe", "decode", "vision", "language", "pixel")
@@ -196,17 +198,23 @@ class Session:
 
     def stream(
         self, question: str, *, mode: str | None = None, max_new_tokens: int | None = None, temperature: float = 0.0, seed: int = 0
-    ) -> Iterator[str | Row | Answer]:
-        """Pieces of raw text (str) as they are written, then (position, sights) of each grounding frame, last the Answer."""
+    ) -> Iterator[str | Phrase | Row | Answer]:
+        """Pieces of raw text (str) as they are written and each phrase right after the piece with its ``[SEG]``; then (position,
+        sights) of each grounding frame; last the Answer."""
         mode = check_mode(self.mode if mode is None else mode)
         asked = (self.tokens, tuple(self.history), question)
         reply: Reply | None = None
+        raw, told = "", 0
         events = self.walk.language.stream(asked, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed)
         for event in self.clock.each("language", events):
             if isinstance(event, str):
+                raw += event
                 yield event
             elif isinstance(event, Reply):
                 reply = event
+            else:
+                yield replace(parse_reply(raw).phrases[-1], track=told)
+                told += 1
         assert reply is not None, "a language stream ends with its Reply"
         rows = []
         for row in self._rows(reply, mode):

@@ -10,6 +10,7 @@ from tests.unit.media import clips
 from vglamm import checkpoint
 from vglamm.answer import Answer
 from vglamm.errors import CheckpointError, ConfigError, DialogueError, VideoError, VideoFrameError, VideoNotFound
+from vglamm.records import Phrase
 from vglamm.walk import STAGES, Clock, Walk, load
 
 TEXT = "a cat sees a dog frames:(1,3)."
@@ -97,9 +98,13 @@ def test_a_stream_shows_text_then_masks_frame_by_frame(walk):
     events = list(session.stream("what?"))
     answer = events[-1]
     text = [event for event in events if isinstance(event, str)]
+    phrases = [event for event in events if isinstance(event, Phrase)]
     rows = [event for event in events if isinstance(event, tuple)]
     assert "".join(text) == answer.raw
-    assert events[: len(text)] == text
+    assert phrases == list(answer.phrases)
+    for phrase in phrases:
+        assert events[events.index(phrase) - 1].endswith("[SEG]")
+    assert events[: len(text) + 2] == [event for event in events if isinstance(event, str | Phrase)]
     assert [k for k, _ in rows] == list(range(6))
     assert [row[0].rle for _, row in rows] == list(answer.tracks[0].rle)
     heard: list[str] = []
