@@ -14,8 +14,17 @@
     ├── WorkerLost          a process that worked on it was lost again and again
     ├── ServeError          the endpoint cannot serve a request
     │   ├── Overloaded          too many requests wait; it says when to come again
+    │   │   ├── TooManyRequests     of one client
+    │   │   └── InUse               something else is done with it at the moment
     │   ├── SessionGone         the session expired, or what it needs is no longer there
-    │   └── ModelUnknown        no model of that name is served
+    │   ├── ModelUnknown        no model of that name is served
+    │   ├── NotKept             no video, job or turn of that name
+    │   ├── RequestRefused      a request that is not as documented
+    │   │   ├── RequestTooLarge     over a limit on bytes
+    │   │   └── RequestTooSlow      its bytes take too long to come
+    │   ├── Unauthorised        no token, or a wrong one
+    │   ├── Forbidden           asked from another site, or under a name that is not the server's
+    │   └── UrlRefused          an address that the server does not fetch
     └── EnvironmentProblem  something of the machine is missing (a package, a program, memory)
 
 Every message has three parts: what was got, what was expected, what to do.
@@ -94,12 +103,48 @@ class Overloaded(ServeError):
         return type(self), (self.got, self.expected, self.fix, self.retry_after)
 
 
+class TooManyRequests(Overloaded):
+    """One client has as many requests in flight as it may."""
+
+
 class SessionGone(ServeError):
     """The session expired, or what it needs is no longer there."""
 
 
 class ModelUnknown(ServeError):
     """No model of that name is served."""
+
+
+class NotKept(ServeError):
+    """No video, job or turn of that name: it expired, was deleted, or never was."""
+
+
+class InUse(Overloaded):
+    """Something else is done with it at the moment."""
+
+
+class RequestRefused(ServeError):
+    """A request that is not as documented."""
+
+
+class RequestTooLarge(RequestRefused):
+    """Over a limit on bytes."""
+
+
+class RequestTooSlow(RequestRefused):
+    """Its bytes take too long to come."""
+
+
+class Unauthorised(ServeError):
+    """No token, or a wrong one."""
+
+
+class Forbidden(ServeError):
+    """Asked from a page of another site, or under a name that is not the server's."""
+
+
+class UrlRefused(ServeError):
+    """An address that the server does not fetch."""
 
 
 class EnvironmentProblem(VglammError):

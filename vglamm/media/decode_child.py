@@ -25,6 +25,7 @@ import av
 import numpy as np
 
 from vglamm.errors import VglammError, VideoFrameError, VideoTooLarge
+from vglamm.media.isolation import leave_network
 from vglamm.media.read import VideoSource
 
 SOURCE = struct.Struct("<Q")
@@ -41,8 +42,10 @@ _BEAT_SECONDS = 0.25
 _FILES = 64
 
 
-def main(memory: int) -> None:
-    """Serve requests until standard input ends. memory: address space of this process in bytes."""
+def main(memory: int, offline: bool) -> None:
+    """Serve requests until standard input ends. memory: address space of this process in bytes. offline: leave the network first."""
+    if offline:
+        leave_network()
     with contextlib.suppress(BrokenPipeError):  # the parent is gone
         _serve(memory)
 

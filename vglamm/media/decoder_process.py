@@ -22,7 +22,7 @@ from vglamm.media.read import Frames, VideoSource
 # As in vglamm.media.probe: packages are found where this process finds them; -P keeps the working directory out.
 _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from vglamm.media.decode_child import main; main(int(sys.argv[2]))"
+    "from vglamm.media.decode_child import main; main(int(sys.argv[2]), sys.argv[3] == 'offline')"
 )  # fmt: skip
 # One thread each, and one heap: threads and heaps that are only reserved count against the address space, by the number of cores.
 _ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
@@ -40,7 +40,8 @@ class DecoderProcess:
         self._size = source.info.height, source.info.width
         self._given = 0
         data = pickle.dumps(source)
-        command = [sys.executable, "-P", "-c", _START, json.dumps([p for p in sys.path if p]), str(limits.memory)]
+        paths, where = json.dumps([p for p in sys.path if p]), "offline" if limits.offline else "online"
+        command = [sys.executable, "-P", "-c", _START, paths, str(limits.memory), where]
         self._pipes = ChildPipes(command, _ENVIRONMENT, max(limits.stall_seconds, _START_SECONDS))
         try:
             with self._blamed():

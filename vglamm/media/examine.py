@@ -17,6 +17,7 @@ from fractions import Fraction
 from typing import Any
 
 from vglamm.errors import VglammError, VideoTooLarge, VideoUnreadable
+from vglamm.media.isolation import leave_network
 from vglamm.media.limits import Limits
 from vglamm.media.orientation import Orientation, display_size, from_display_matrix
 from vglamm.media.sniff import HEAD, cut_short, image_format, indexed_container
@@ -50,6 +51,8 @@ class Packets:
 
 def main(path: str, full: bool, verify: bool, limits: Limits) -> None:
     """Examine ``path``, write the findings (or the error, typed) to standard output."""
+    if limits.offline:
+        leave_network()
     _limit_process(limits)
     pts, keys = array("q"), bytearray()
     try:

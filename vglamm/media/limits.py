@@ -22,6 +22,7 @@ class Limits:
 
     A child that decodes may use, for one request, cpu_seconds and cpu_seconds_per_megapixel more for every million pixels in
     the whole video (a slow core needs a fifth of it). stall_seconds: how long it may take from one decoded picture to the next.
+    offline: both children leave the network, where the kernel allows it (:mod:`vglamm.media.isolation`).
     """
 
     bytes: int = 4 * GIB
@@ -34,6 +35,7 @@ class Limits:
     cpu_seconds: int = 600
     cpu_seconds_per_megapixel: float = 0.05
     stall_seconds: float = 120.0
+    offline: bool = False
 
     def check(self, name: str, value: float) -> None:
         """Raise VideoTooLarge if ``value`` is over the limit called ``name``."""
