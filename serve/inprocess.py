@@ -19,7 +19,7 @@ from vglamm.media.guarded import open_guarded
 from vglamm.media.limits import Limits
 from vglamm.pixel.anchor import check_mode
 from vglamm.places import join, local_copy
-from vglamm.records import Phrase, Sampling, VisualTokens
+from vglamm.records import Marks, Phrase, Sampling, VisualTokens
 from vglamm.walk import Clock, Session, Walk
 
 Item = TypeVar("Item")
@@ -77,6 +77,29 @@ class InProcess:
                 session = Session(walk, source, sampling, tokens, ask.sampling.mode, clock)
                 session.history = list(ask.history)
                 yield from session.stream(ask.question, **ask.writing.options)
+
+    async def correct(self, correction: Correct) -> AsyncGenerator[Event, None]:
+        began = time.perf_counter()
+        answer, first = correction.answer, None
+        work = pumped(self._corrected(correction), self._worker)
+        try:
+            async for event in work:
+                first = time.perf_counter() - began if first is None else first
+                if isinstance(event, Answer):
+                    yield Done(event, 0.0, first)
+                else:
+                    position, [sight] = event
+                    sights = list(answer.sights(position))
+                    sights[correction.track] = sight
+                    yield Seen(position, answer.sampling.grounding_times[position], tuple(sights))
+        finally:
+            await work.aclose()
+
+    def _corrected(self, correction: Correct) -> Iterator[Any]:
+        walk, ask = self._walk(correction.ask.model), correction.ask
+        marks = Marks(correction.position, correction.points, correction.box)
+        with local_copy(join(self.spool, ask.video), self.limits) as path, closing(open_guarded(path, self.limits)) as source:
+            yield from walk.correct(correction.answer, correction.track, marks, source)
 
     def _seen(self, walk: Walk, ask: Ask, source: Any, clock: Clock) -> tuple[Sampling, VisualTokens]:
         """What the language model sees of a video, made once in a session."""

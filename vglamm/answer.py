@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from vglamm.errors import ConfigError, DialogueError, MaskError
 from vglamm.media import overlay, page, rle
-from vglamm.records import Phrase, Sampling, Track
+from vglamm.records import Phrase, Sampling, Sight, Track
 
 FORMAT, VERSION = "vglamm.answer", 1
 
@@ -80,6 +80,10 @@ class Answer:
     def masks(self, track: int) -> NDArray[np.bool_]:
         """The masks of one track, bool[K, H, W] at source size, decoded now: K grounding frames of H x W bytes each."""
         return rle.decode(self.tracks[track].rle, self.sampling.size)
+
+    def sights(self, position: int) -> tuple[Sight, ...]:
+        """What every track shows on one grounding frame."""
+        return tuple(Sight(track.rle[position], track.boxes[position], track.scores[position]) for track in self.tracks)
 
     def visible(self, track: int) -> tuple[float, float] | None:
         """Presentation times in seconds of the first and the last frame that shows the track, or None."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from vglamm.answer import Answer
 from vglamm.language.phrases import parse_moments
@@ -35,5 +36,17 @@ def compose(
         model=model,
         finish=reply.finish,
         warnings=(*reply.warnings, *odd, *cut),
+        timings=dict(timings or {}),
+    )
+
+
+def corrected(answer: Answer, number: int, track: Track, position: int, timings: Mapping[str, float] | None = None) -> Answer:
+    """``answer`` with another track in place of track ``number``; a warning says on which frame a person corrected it."""
+    phrase = next((phrase.text for phrase in answer.phrases if phrase.track == number), None)
+    name = f"of {phrase!r}" if phrase is not None else f"{number}"
+    return replace(
+        answer,
+        tracks=(*answer.tracks[:number], track, *answer.tracks[number + 1 :]),
+        warnings=(*answer.warnings, f"the mask {name} was corrected by hand on grounding frame {position}"),
         timings=dict(timings or {}),
     )

@@ -134,6 +134,24 @@ class Sight:
 
 
 @dataclass(frozen=True)
+class Marks:
+    """What a person marks of one object, to correct its mask. position: of the frame in the grounding sequence.
+    points: (x, y, whether the object is there). box: [x0, y0, x1, y1]. Both in source pixels, at least one of them. before: the
+    mask that the points amend."""
+
+    position: int
+    points: tuple[tuple[float, float, bool], ...] = ()
+    box: tuple[float, float, float, float] | None = None
+    before: Rle | None = None
+
+    def __post_init__(self) -> None:
+        if not self.points and self.box is None:
+            raise MaskError("a correction without a mark", "a point or a box", "mark where the object is")
+        if self.box is not None and not (self.box[0] < self.box[2] and self.box[1] < self.box[3]):
+            raise MaskError(f"a box {list(self.box)}", "[x0, y0, x1, y1] with x0 < x1 and y0 < y1", "order its corners")
+
+
+@dataclass(frozen=True)
 class Track:
     """The mask of one phrase through time, one entry for each grounding frame.
 

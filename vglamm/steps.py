@@ -25,8 +25,9 @@ from vglamm.language.phrases import parse_reply
 from vglamm.pixel.anchor import MODES, Row, check_mode
 from vglamm.pixel.decoder import Pixel
 from vglamm.pixel.footage import Chunks, Footage
+from vglamm.pixel.marks import by_marks
 from vglamm.pixel.sight import tracks
-from vglamm.records import Reply, Track, VisionInput, VisualTokens
+from vglamm.records import Marks, Reply, Track, VisionInput, VisualTokens
 from vglamm.vision.encoder import Vision
 
 Part = TypeVar("Part", bound=nn.Module)
@@ -249,6 +250,12 @@ class PixelStep(_Step[Pixel]):
         footage = Footage(self.part, task.chunks, task.frames, keep=keep)
         prompts_SC = torch.from_numpy(task.prompts).to(self.device, torch.float32)
         return self._guarded(MODES[task.mode](self.part, footage, prompts_SC))
+
+    def correct(self, chunks: Chunks, frames: int, marks: Marks) -> Iterator[Row]:
+        """(position, [sight]) of one object that was marked by hand: first the marked frame, then those after it, then those before
+        it, backwards. chunks, frames: as in :class:`PixelTask`. Memory is bounded as in anchor mode."""
+        footage = Footage(self.part, chunks, frames, keep=frames <= self.part.config.cache)
+        return self._guarded(by_marks(self.part, footage, marks))
 
 
 def _column_major(part: nn.Module) -> None:

@@ -16,16 +16,16 @@ import torch
 
 from vglamm import checkpoint
 from vglamm.answer import Answer
-from vglamm.compose import compose
+from vglamm.compose import compose, corrected
 from vglamm.config import ModelConfig
-from vglamm.errors import DialogueError
+from vglamm.errors import DialogueError, MaskError
 from vglamm.frames import Video, choose, end_of, grounding_source, open_frames, vision_input
 from vglamm.language.phrases import parse_reply
 from vglamm.media.read import VideoSource
 from vglamm.model import VideoGLaMM
 from vglamm.pixel.anchor import Row, check_mode
 from vglamm.pixel.sight import tracks
-from vglamm.records import Phrase, PixelInput, Reply, Sampling, Track, VisionInput, VisualTokens
+from vglamm.records import Marks, Phrase, PixelInput, Reply, Sampling, Sight, Track, VisionInput, VisualTokens
 from vglamm.steps import LanguageStep, PixelStep, PixelTask, VisionStep
 
 STAGES = ("probe", "decode", "vision", "language", "pixel")
@@ -155,6 +155,34 @@ class Walk:
                 session.clock.spent["language"] += share.spent["language"] / len(sessions)
                 answers.append(session.ground(question, reply))
         return answers
+
+    def correct(self, answer: Answer, track: int, marks: Marks, video: Video | None = None) -> Iterator[Row | Answer]:
+        """Track the object of one phrase again from where a person marked it: (position, [its sight]) of each grounding frame, the
+        marked one first, then those after it, then those before it; last the corrected Answer.
+
+        marks: without a mask ``before``, the answer's own on that frame. video: where frames come from if not from
+        ``answer.source``. Raises MaskError for marks or a track that the answer does not have.
+        """
+        frames = len(answer.sampling.grounding_indices)
+        if not (0 <= track < len(answer.tracks) and 0 <= marks.position < frames):
+            raise MaskError(
+                f"track {track} on frame {marks.position}",
+                f"one of {len(answer.tracks)} tracks on one of {frames} frames",
+                "correct what the answer has",
+            )
+        if marks.before is None:
+            marks = replace(marks, before=answer.tracks[track].rle[marks.position])
+        clock = Clock()
+        with clock.run("probe"):
+            source = open_frames(answer.source if video is None else video)
+        chunks = grounding_source(source, answer.sampling, self.config)
+        found: dict[int, list[Sight]] = {}
+        rows = self.pixel.correct(lambda first, stop: clock.each("decode", chunks(first, stop)), frames, marks)
+        for position, row in clock.each("pixel", rows):
+            found[position] = row
+            yield position, row
+        [again] = tracks([found[position] for position in range(frames)], 1)
+        yield corrected(answer, track, again, marks.position, clock.spent)
 
     def _watch(
         self, videos: Sequence[Video], *, mode: str = "video", source_fps: float | None = None, **sampling: Any

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,8 @@ from tests import fakes
 from tests.unit.media import clips
 from vglamm import checkpoint
 from vglamm.answer import Answer
-from vglamm.errors import CheckpointError, ConfigError, DialogueError, VideoError, VideoFrameError, VideoNotFound
-from vglamm.records import Phrase
+from vglamm.errors import CheckpointError, ConfigError, DialogueError, MaskError, VideoError, VideoFrameError, VideoNotFound
+from vglamm.records import Marks, Phrase
 from vglamm.walk import STAGES, Clock, Walk, load
 
 TEXT = "a cat sees a dog frames:(1,3)."
@@ -219,3 +220,29 @@ def test_frames_are_not_changed(walk):
     kept = video.copy()
     walk.ask(video, "what?", fps=5.0)
     np.testing.assert_array_equal(video, kept)
+
+
+def test_a_correction_replaces_one_track_and_says_so(walk, film):
+    answer = walk.ask(film, "what?", fps=2.0)
+    *rows, again = walk.correct(answer, 1, Marks(2, ((40.0, 30.0, True),)))
+    assert [k for k, _ in rows] == [2, 3, 4, 5, 1, 0]
+    assert isinstance(again, Answer)
+    assert again.tracks[0] == answer.tracks[0]
+    assert again.tracks[1] != answer.tracks[1]
+    assert [again.sights(k)[1] for k, _ in rows] == [row[0] for _, row in rows]
+    assert again.warnings[-1] == "the mask of 'a dog' was corrected by hand on grounding frame 2"
+    assert (again.text, again.phrases, again.sampling) == (answer.text, answer.phrases, answer.sampling)
+    assert Answer.from_json(again.to_json()) == again
+    for track, marks in ((2, Marks(0, ((1.0, 1.0, True),))), (0, Marks(6, ((1.0, 1.0, True),)))):
+        with pytest.raises(MaskError, match="one of 2 tracks on one of 6 frames"):
+            next(walk.correct(answer, track, marks))
+
+
+def test_a_correction_starts_from_the_mask_before(walk, film):
+    answer = walk.ask(film, "what?", fps=2.0)
+    marks = Marks(0, ((40.0, 30.0, True),))
+    own = next(walk.correct(answer, 0, marks))
+    told = next(walk.correct(answer, 0, replace(marks, before=answer.tracks[0].rle[0])))
+    other = next(walk.correct(answer, 0, replace(marks, before=answer.tracks[1].rle[0])))
+    assert own == told
+    assert own != other

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,6 +16,18 @@ ABSENT = -1024.0
 """Logit that SAM 2 gives every pixel of an object which its objectness head calls absent."""
 
 
+@dataclass(frozen=True)
+class Clicks:
+    """What a person marked of one object, as SAM 2 takes it. points: ``point_coords`` float[1, P, 2] on the square that the trunk
+    sees, and their ``point_labels`` [1, P]. mask: logits float[1, 1, h, w] of the mask before, or None."""
+
+    points: dict[str, Tensor]
+    mask: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.points["point_coords"])
+
+
 class Tracker:
     """S objects of one video, prompted on their first frame and then carried by memory (``SAM2Base.track_step``).
 
@@ -21,18 +35,17 @@ class Tracker:
     features, and of the past only what SAM 2 can still look at is kept: the first frame, the latest ``num_maskmem - 1``
     memories and the latest ``max_obj_ptrs_in_encoder - 1`` pointers. Memory does not grow with the length of the video.
 
-    frames: length of the grounding sequence (SAM 2.1 scales pointer times by it). reverse: time runs backwards. ``ungated``
+    prompts: vectors float[S, C], or the clicks of one object. frames: length of the grounding sequence (SAM 2.1 scales pointer
+    times by it). reverse: time runs backwards. ``ungated``
     holds the latest mask logits float[S, h, w] before the objectness gate, whose constant would stop a gradient.
     """
 
-    def __init__(self, pixel: Pixel, prompts_SC: Tensor, frames: int, *, reverse: bool = False) -> None:
-        if prompts_SC.ndim != 2 or not len(prompts_SC):
-            raise MaskError(
-                f"prompts of shape {list(prompts_SC.shape)}", "[S, C] with S >= 1", "do not track a video without prompts"
-            )
-        self.pixel, self.prompts_SC = pixel, prompts_SC
+    def __init__(self, pixel: Pixel, prompts: Tensor | Clicks, frames: int, *, reverse: bool = False) -> None:
+        if isinstance(prompts, Tensor) and (prompts.ndim != 2 or not len(prompts)):
+            raise MaskError(f"prompts of shape {list(prompts.shape)}", "[S, C] with S >= 1", "do not track a video without prompts")
+        self.pixel, self.prompts = pixel, prompts
         self.frames, self.reverse = frames, reverse
-        self.ungated = prompts_SC.new_zeros(0)
+        self.ungated = torch.zeros(0)
         self.memory: dict[str, dict[int, dict[str, Any]]] = {"cond_frame_outputs": {}, "non_cond_frame_outputs": {}}
 
     def step(self, features: Features, index: int) -> MaskLogits:
@@ -43,16 +56,13 @@ class Tracker:
         """
         first = not self.memory["cond_frame_outputs"]
         feats, sizes = self._expand(features)
-        if first:
-            with self.pixel.prompted(self.prompts_SC):
-                out = self._sam_step(feats, features.position, sizes, index, first)
-        else:
+        with self.pixel.prompted(self.prompts) if first and isinstance(self.prompts, Tensor) else nullcontext():
             out = self._sam_step(feats, features.position, sizes, index, first)
         self._remember(out, feats, sizes, index, first)
         return MaskLogits(out["pred_masks"][:, 0], out["object_score_logits"][:, 0], out["ious"])
 
     def _expand(self, features: Features) -> tuple[list[Tensor], list[tuple[int, int]]]:
-        objects = len(self.prompts_SC)
+        objects = len(self.prompts)
         if len(features) not in (1, objects):
             raise MaskError(
                 f"features of {len(features)} frames for {objects} objects",
@@ -65,7 +75,8 @@ class Tracker:
     def _sam_step(
         self, feats: list[Tensor], position: Tensor, sizes: list[tuple[int, int]], index: int, first: bool
     ) -> dict[str, Any]:
-        sam, objects = self.pixel.sam, len(self.prompts_SC)
+        sam, objects = self.pixel.sam, len(self.prompts)
+        clicks = self.prompts if first and isinstance(self.prompts, Clicks) else None
         places = [position.flatten(2).permute(2, 0, 1).expand(-1, objects, -1)] * len(feats)
         heard: list[Tensor] = []  # the decoder's predicted IoU, which track_step keeps to itself
 
@@ -80,12 +91,13 @@ class Tracker:
                 current_vision_feats=feats,
                 current_vision_pos_embeds=places,
                 feat_sizes=sizes,
-                point_inputs=None,
+                point_inputs=None if clicks is None else clicks.points,
                 mask_inputs=None,
                 output_dict=self.memory,
                 num_frames=self.frames,
                 track_in_reverse=self.reverse,
                 run_mem_encoder=False,
+                prev_sam_mask_logits=None if clicks is None else clicks.mask,
             )
         finally:
             handle.remove()

@@ -7,11 +7,11 @@ import threading
 
 import pytest
 
-from serve.contract import Ask, Done, PhraseFound, Seen, Text, Watching, Writing
+from serve.contract import Ask, Correct, Done, PhraseFound, Seen, Text, Watching, Writing
 from serve.inprocess import InProcess, pumped
 from serve.kept import Bounds
 from tests import fakes
-from vglamm.errors import ConfigError, DialogueError, ModelUnknown, VideoNotFound
+from vglamm.errors import ConfigError, DialogueError, MaskError, ModelUnknown, VideoNotFound
 
 ALL = Watching(every_frame=True)
 
@@ -169,3 +169,22 @@ def test_a_video_is_examined(backend):
 def test_the_contract_needs_neither_torch_nor_ray():
     code = "import sys, serve.contract; sys.exit(bool({'torch', 'ray', 'fastapi', 'mlflow'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_correction_shows_the_marked_frame_first_with_the_masks_of_all_tracks(backend):
+    ask = Ask("clip.mp4", "what?", ALL, source="upload")
+    answer = heard(backend, ask)[-1].answer
+
+    async def listen(correction: Correct) -> list:
+        return [event async for event in backend.correct(correction)]
+
+    events = asyncio.run(listen(Correct(ask, answer, 1, 4, ((30.0, 20.0, True),))))
+    done = events[-1]
+    assert [event.position for event in events[:-1]] == [4, 5, 6, 7, 8, 9, 10, 11, 3, 2, 1, 0]
+    assert isinstance(done, Done)
+    assert done.answer.source == "upload"
+    assert done.answer.tracks[0] == answer.tracks[0] != done.answer.tracks[1]
+    assert all(event.sights == done.answer.sights(event.position) for event in events[:-1])
+    assert done.first_mask_s > 0
+    with pytest.raises(MaskError):
+        asyncio.run(listen(Correct(ask, answer, 1, 4)))
