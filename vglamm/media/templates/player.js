@@ -1,5 +1,6 @@
 "use strict";
-/* The player of one answer: the frames, and the masks drawn over them. Used by the page that is mailed and by `vglamm view`. */
+/* The player of one answer: the frames, and the masks drawn over them. Used by the page that is mailed, by `vglamm view`, and, with
+   answers that are still being written, by the page of `vglamm serve`. */
 
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
@@ -56,11 +57,16 @@ class Entry {
     this.player = root.querySelector("video, .screen img");
     if (src) this.player.src = src;
     this.video = this.player.tagName === "VIDEO" ? this.player : null;
-    for (const button of root.querySelectorAll("[data-track]")) this.wire(button, +button.dataset.track);
+    for (const button of this.buttons()) this.wire(button, +button.dataset.track);
     if (this.video) this.wireVideo();
     new ResizeObserver(() => this.draw()).observe(this.canvas);
     this.draw();
   }
+
+  /* Where phrases can be pointed at. */
+  scopes() { return [this.root]; }
+
+  buttons() { return this.scopes().flatMap((scope) => [...scope.querySelectorAll("[data-track]")]); }
 
   wire(button, track) {
     const on = () => { this.hovered.add(track); this.light(); }, off = () => { this.hovered.delete(track); this.light(); };
@@ -104,10 +110,7 @@ class Entry {
       if (e.key === " ") this.toggle(); else if (step) this.seek(this.position + step); else return;
       e.preventDefault();
     });
-    for (const lane of root.querySelectorAll(".lane")) lane.addEventListener("click", (e) => {
-      const box = lane.getBoundingClientRect();
-      this.seek(this.find((e.clientX - box.left) / box.width * this.end));
-    });
+    for (const lane of root.querySelectorAll(".lane")) this.wireLane(lane);
     /* The mask must be that of the very frame on the screen: its own time, where the browser tells it. */
     const exact = "requestVideoFrameCallback" in video;
     const tick = (_, frame) => {
@@ -116,6 +119,13 @@ class Entry {
     };
     const next = () => (exact ? video.requestVideoFrameCallback(tick) : requestAnimationFrame(tick));
     next();
+  }
+
+  wireLane(lane) {
+    lane.addEventListener("click", (e) => {
+      const box = lane.getBoundingClientRect();
+      this.seek(this.find((e.clientX - box.left) / box.width * this.end));
+    });
   }
 
   toggle() { return this.video.paused ? this.video.play() : this.video.pause(); }
@@ -143,8 +153,8 @@ class Entry {
 
   light() {
     const lit = this.lit();
-    this.root.classList.toggle("dimming", lit.size > 0);
-    for (const button of this.root.querySelectorAll("[data-track]")) {
+    for (const scope of this.scopes()) scope.classList.toggle("dimming", lit.size > 0);
+    for (const button of this.buttons()) {
       const track = +button.dataset.track;
       button.classList.toggle("lit", lit.has(track));
       button.setAttribute("aria-pressed", this.pinned.has(track));
@@ -160,10 +170,12 @@ class Entry {
     if (!counts) return null;
     if (!this.cache.has(key)) {
       if (this.cache.size > 48) this.cache.delete(this.cache.keys().next().value);
-      this.cache.set(key, decode(counts, this.w, this.h));
+      this.cache.set(key, this.plane(counts));
     }
     return this.cache.get(key);
   }
+
+  plane(counts) { return decode(counts, this.w, this.h); }
 
   draw() {
     const { w, h, canvas } = this, layer = this.layer.getContext("2d"), image = layer.createImageData(w, h), lit = this.lit();
@@ -186,7 +198,7 @@ class Entry {
 
   name(context, one, width, height, scale, taken) {
     const [x0, y0, x1, y1] = one.mask.box, tall = 20 * scale, size = 12.5 * scale;
-    context.font = `600 ${size}px system-ui, sans-serif`;
+    context.font = `600 ${size}px ${getComputedStyle(this.canvas).fontFamily}`;
     let text = one.name.length > 34 ? one.name.slice(0, 33) + "…" : one.name;
     const wide = context.measureText(text).width + 12 * scale, kx = width / this.w, ky = height / this.h;
     const left = Math.max(0, Math.min(width - wide, (x0 + x1) / 2 * kx - wide / 2));

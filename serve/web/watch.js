@@ -1,0 +1,145 @@
+/* One video with the conversation about it: sending it, asking, correcting, saving. It knows the server and the player, not the page. */
+
+import { stopped } from "./api.js";
+import { save } from "./dom.js";
+import { Stage } from "./stage.js";
+import { Turn } from "./turn.js";
+
+const GONE = [404, 410];
+const MANY = 96, LONG = 30;
+
+export class Watch {
+  constructor(api, file) {
+    Object.assign(this, { api, file, session: null, control: null, stage: null, left: new AbortController() });
+  }
+
+  /* Send the video; then there is a stage. told: called with a word on what goes on, "" for nothing. */
+  start(told) {
+    this.told = told;
+    this.ready = this.open();
+    return this.ready;
+  }
+
+  get busy() { return this.control !== null; }
+
+  async open() {
+    const facts = await this.send();
+    const { seconds, frames, size, fps } = facts, url = URL.createObjectURL(this.file);
+    this.stage = new Stage({ url, name: this.file.name, image: frames === 1 && !fps, size, seconds, frames, fps });
+    return this.stage;
+  }
+
+  async send() {
+    this.told("Sending the video");
+    const facts = await this.api.upload(this.file, { signal: this.left.signal, told: (share) => share < 1 && this.told(`Sending the video, ${Math.round(100 * share)} %`) });
+    this.video = facts.video;
+    this.told("");
+    return facts;
+  }
+
+  /* As many frames with masks as one wants to wait for. */
+  get rate() {
+    const { frames, seconds } = this.stage.media;
+    return frames <= MANY ? "every" : seconds <= LONG ? "4" : "1";
+  }
+
+  /* Answer a turn as it comes. changed: called after each event; begun: when its video is there. */
+  async ask(turn, rate, { begun, changed }) {
+    await this.during(turn, async (signal) => {
+      await this.ready;
+      begun();
+      this.told("Looking at the video");
+      this.stage.follow();
+      try {
+        await this.stream(turn, rate, changed, signal);
+      } catch (error) {
+        if (!GONE.includes(error.status) || turn.raw) throw error;
+        this.session = null; // it has expired; the file is still here
+        await this.send();
+        await this.stream(turn, rate, changed, signal);
+      }
+      this.stage.present();
+    });
+  }
+
+  async stream(turn, rate, changed, signal) {
+    const { fps } = this.stage.media, wanted = rate === "every" ? 2 * fps || null : Number(rate);
+    const body = { video: this.video, question: turn.question, stream: true };
+    if (this.session) body.session = this.session;
+    else if (wanted) body.fps = wanted;
+    await this.receive(turn, this.api.events("answers", body, signal), changed);
+  }
+
+  /* Mark what a mask should have been; the answer of the turn is replaced. */
+  async correct(turn, { box, ...marks }, changed) {
+    const before = turn.answer;
+    await this.during(turn, async (signal) => {
+      this.told("Correcting");
+      this.stage.follow();
+      const body = { turn: turn.number, ...marks, ...(box && { box }), stream: true };
+      await this.receive(turn, this.api.events(`sessions/${this.session}/corrections`, body, signal), changed);
+    });
+    if (turn.state === "done") return;
+    const { refusal } = turn;
+    turn.keep(before);
+    turn.refusal = refusal;
+    this.stage.refresh();
+    changed();
+  }
+
+  async receive(turn, events, changed) {
+    for await (const { event, data } of events) {
+      if (event === "text") {
+        this.told("Writing");
+        turn.say(data);
+      } else if (event === "phrase") {
+        turn.find(data);
+        this.stage.refresh();
+      } else if (event === "masks") {
+        this.told("Drawing masks");
+        turn.see(data);
+        this.stage.grow(data.position);
+      } else if (event === "answer") {
+        this.session = data.session;
+        turn.end(data);
+        this.stage.refresh();
+      }
+      changed();
+    }
+  }
+
+  /* One thing at a time; what stops it ends up in the turn. */
+  async during(turn, work) {
+    this.control = new AbortController();
+    turn.state = turn.answer ? "masks" : "waiting";
+    turn.refusal = null;
+    try {
+      await work(this.control.signal);
+    } catch (error) {
+      if (!stopped(error) && error.name !== "Refusal") throw error;
+      turn.state = stopped(error) ? "stopped" : "failed";
+      turn.refusal = stopped(error) ? null : error;
+    } finally {
+      this.control = null;
+      this.told("");
+    }
+  }
+
+  stop() { this.control?.abort(); }
+
+  async save(turn, file) {
+    const response = await this.api.call(`sessions/${this.session}/turns/${turn.number}/${file}`);
+    const stem = this.file.name.replace(/\.[^.]*$/, "") || "answer";
+    save(await response.blob(), `${stem}-${turn.number}-${file}`);
+  }
+
+  /* The page turns to another video: the server may forget this one. */
+  leave() {
+    this.stop();
+    this.left.abort();
+    this.stage?.leave();
+    if (this.session) this.api.call(`sessions/${this.session}`, { method: "DELETE" }).catch(() => {}); // it expires by itself
+  }
+
+  turn(question) { return new Turn(question); }
+}
