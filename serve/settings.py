@@ -74,8 +74,8 @@ class Fetching:
 
 @dataclass(frozen=True)
 class Settings:
-    """spool: a folder, or an address of fsspec's that all replicas reach. host: another than loopback needs a token. token: asked of
-    every request but those for health. names: further host names that clients may use for this server."""
+    """spool: a folder, or an address of fsspec's that all replicas reach. host: another than loopback needs a token. token: asked
+    of every request but those for health. names: further host names that clients may use for this server."""
 
     spool: str
     host: str = LOOPBACK

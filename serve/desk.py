@@ -1,0 +1,104 @@
+"""What all routes share, made once for each application."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, replace
+
+from starlette.requests import Request
+
+from serve.contract import Ask, Backend, Watching
+from serve.fetch import Fetcher
+from serve.jobs import Jobs
+from serve.schema import Options, Question
+from serve.sessions import Session, Sessions
+from serve.settings import Settings
+from serve.spool import Spool
+from serve.uploads import Intake
+from serve.videos import Videos, path_of
+from vglamm.errors import RequestRefused, VglammError
+
+log = logging.getLogger(__name__)
+
+SOURCE = "upload"
+"""What answers say of where their video came from: clients know it by its id."""
+_SWEEP = 60.0
+
+
+@dataclass(frozen=True)
+class Desk:
+    """The parts of the HTTP side."""
+
+    backend: Backend
+    settings: Settings
+    spool: Spool
+    videos: Videos
+    sessions: Sessions
+    jobs: Jobs
+    intake: Intake
+
+    @staticmethod
+    def of(backend: Backend, settings: Settings) -> Desk:
+        spool = Spool(settings.spool, settings.kept.bytes)
+        videos = Videos(backend, spool, settings)
+        sessions = Sessions(backend, spool, videos, settings)
+        fetcher = Fetcher(settings.fetching, settings.taken.media.bytes)
+        jobs = Jobs(backend, spool, videos, settings)
+        return Desk(backend, settings, spool, videos, sessions, jobs, Intake(videos, fetcher))
+
+    async def video(self, reference: str | None, uploaded: str | None) -> tuple[str, bool]:
+        """The video of a request, and whether it came with it."""
+        if (reference is None) == (uploaded is None):
+            got = "no video" if reference is None else "a video and a file"
+            raise RequestRefused(got, "one of them", "send a file, or name a video")
+        if uploaded is not None:
+            return uploaded, True
+        assert reference is not None, "one of both"
+        return await self.intake.named(reference)
+
+    async def asked(self, question: Question, uploaded: str | None, request: Request) -> tuple[Session | None, Ask, str, bool]:
+        """The session of a question, what to ask, the video, and whether that came with it."""
+        self.check_question(question.question)
+        if question.session is None:
+            video, came = await self.video(question.video, uploaded)
+            ask = self.ask(question, question.question, video, request)
+            return (await self.sessions.begin(video, ask) if question.keep else None), ask, video, came
+        session = await self.sessions.load(question.session)
+        if uploaded is not None or question.video not in (None, session.video):
+            raise RequestRefused("a session and another video", "one of them", "leave the video out")
+        if question.model not in ("", session.model):
+            raise RequestRefused("a session and another model", "the session's", "leave the model out")
+        if question.watching.sampling not in (Watching().sampling, session.watched.sampling):
+            raise RequestRefused("a session and other frames", "the session's", "leave fps, every_frame, limit, start and end out")
+        watching = replace(session.watched, mode=question.mode or session.watched.mode)
+        ask = self.ask(question, question.question, session.video, request)
+        return session, replace(ask, sampling=watching, model=session.model), session.video, False
+
+    def ask(self, options: Options, question: str, video: str, request: Request) -> Ask:
+        return Ask(
+            path_of(video),
+            question,
+            options.watching,
+            options.writing,
+            model=options.model,
+            source=SOURCE,
+            request_id=request.state.request_id,
+        )
+
+    def check_question(self, question: str) -> None:
+        if len(question) > self.settings.taken.question:
+            raise RequestRefused(
+                f"a question of {len(question)} characters", f"at most {self.settings.taken.question}", "ask more briefly"
+            )
+
+    async def sweep(self) -> None:
+        """Drop what expired, for ever."""
+        while True:
+            try:
+                await self.jobs.expire()
+                await self.sessions.expire()
+                await self.videos.expire()
+            except (OSError, VglammError):  # the spool, or the backend; the next round may go better
+                log.exception("what expired was not dropped")
+            await asyncio.sleep(min(_SWEEP, self.settings.kept.seconds / 4))

@@ -1,0 +1,70 @@
+"""``POST /v1/answers``: a question about a video."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+
+from serve.attend import EventStream, attended
+from serve.desk import Desk
+from serve.events import Turned, told_in_stream
+from serve.schema import Answered, Failure, Question
+from serve.uploads import FILE
+
+_JSON = Question.model_json_schema()
+_FORM = {**_JSON, "properties": {**_JSON["properties"], FILE: {"type": "string", "format": "binary"}}}
+BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": _JSON}, "multipart/form-data": {"schema": _FORM}},
+    }
+}
+STREAM: dict[int | str, dict[str, Any]] = {
+    200: {"model": Answered, "content": {"text/event-stream": {"schema": {"type": "string"}}}},
+    "4XX": {"model": Failure},
+    "5XX": {"model": Failure},
+}
+
+
+def add(app: FastAPI, desk: Desk) -> None:
+    @app.post("/v1/answers", openapi_extra=BODY, responses=STREAM)
+    async def ask(request: Request) -> Response:
+        """Ask a question; with ``session``, a further one about the same video."""
+        question, uploaded = await desk.intake.read(request, Question)
+        session, asked, video, came = await desk.asked(question, uploaded, request)
+        events = desk.sessions.ask(session, asked, video, question.alone)
+        if came and not question.keep:
+            events = _then_deleted(desk, events, video)
+        return await answered(events, request, question.stream)
+
+
+async def answered(events: Any, request: Request, stream: bool) -> Response:
+    """The response of a turn: its events as they come, or its end. What fails before the first event has its own status."""
+    attending = attended(events, request.receive)
+    if not stream:
+        async with aclosing(attending):
+            async for event in attending:
+                if isinstance(event, Turned):
+                    return Response(event.json(), media_type="application/json")
+        raise AssertionError("a turn ends with a Turned")
+    first = await anext(attending)
+
+    async def whole() -> Any:
+        async with aclosing(attending):
+            yield first
+            async for event in attending:
+                yield event
+
+    return EventStream(told_in_stream(whole(), request.state.request_id))
+
+
+async def _then_deleted(desk: Desk, events: Any, video: str) -> Any:
+    """The events; a video that nobody asked to keep goes with their end."""
+    try:
+        async with aclosing(events):
+            async for event in events:
+                yield event
+    finally:
+        await desk.videos.delete(video)

@@ -1,0 +1,166 @@
+"""Sessions: the turns about one video, kept in the spool so that any replica goes on where another was lost."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from serve.contract import Ask, Backend, Correct, Done, Turns, Watching, Writing
+from serve.events import Turned, Wired
+from serve.lease import Lease
+from serve.settings import Settings
+from serve.spool import SESSIONS, Spool, new
+from serve.videos import Videos, path_of
+from vglamm.answer import Answer
+from vglamm.errors import NotKept, RequestRefused, SessionGone
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Session:
+    """What is kept of a session. turns: of each its question, raw answer, text, how it was written and made, and how often it was
+    corrected."""
+
+    name: str
+    video: str
+    source: str
+    model: str
+    watching: dict[str, Any]
+    turns: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def history(self) -> Turns:
+        return tuple((turn["question"], turn["raw"]) for turn in self.turns if not turn["alone"])
+
+    @property
+    def watched(self) -> Watching:
+        return Watching(**self.watching)
+
+    def ask(self, number: int) -> Ask:
+        """The question of a turn that was answered."""
+        turn = self.turns[number]
+        before = replace(self, turns=self.turns[:number])
+        watching = replace(self.watched, mode=turn["mode"])
+        history = () if turn["alone"] else before.history
+        return Ask(
+            path_of(self.video), turn["question"], watching, Writing(**turn["writing"]), self.name, history, self.model, self.source
+        )
+
+    def tree(self) -> dict[str, Any]:
+        """What a client hears of it."""
+        turns = [
+            {"turn": number, **{name: turn[name] for name in ("question", "text", "corrected")}}
+            for number, turn in enumerate(self.turns)
+        ]
+        return {"session": self.name, "video": self.video, "model": self.model, "turns": turns}
+
+
+class Sessions:
+    """Answers questions, in sessions and without. Calls touch files in threads."""
+
+    def __init__(self, backend: Backend, spool: Spool, videos: Videos, settings: Settings) -> None:
+        self.backend, self.spool, self.videos, self.settings = backend, spool, videos, settings
+
+    async def begin(self, video: str, ask: Ask) -> Session:
+        """A new session about a video. The oldest one goes if there are too many."""
+        names = await asyncio.to_thread(self.spool.names, SESSIONS)
+        for _, oldest in names[: max(0, len(names) + 1 - self.settings.kept.sessions)]:
+            await self.end(oldest)
+        return Session(new(SESSIONS), video, ask.source, ask.model, asdict(ask.sampling))
+
+    async def load(self, name: str) -> Session:
+        """SessionGone if it or its video is no longer there."""
+        record = await asyncio.to_thread(self.spool.find, SESSIONS, name)
+        if record is None:
+            raise SessionGone(f"session {name}", "one that is kept", "it expired or never was: ask with the video again")
+        session = _session(record)
+        try:
+            await self.videos.facts(session.video)
+        except NotKept as error:
+            raise SessionGone(f"session {name}, whose video expired", "a session with its video", "upload it again") from error
+        return session
+
+    async def answer(self, session: Session, turn: int) -> Answer:
+        """NotKept if there is no such turn."""
+        if not 0 <= turn < len(session.turns):
+            raise NotKept(f"turn {turn}", f"one of {len(session.turns)}, from 0", "look at the session")
+        return Answer.from_json(json.dumps(await asyncio.to_thread(self.spool.read, SESSIONS, session.name, str(turn))))
+
+    async def end(self, name: str) -> None:
+        await self.backend.forget(name)
+        await asyncio.to_thread(self.spool.delete, SESSIONS, name)
+
+    async def ask(self, session: Session | None, ask: Ask, video: str, alone: bool = False) -> AsyncGenerator[Wired, None]:
+        """The events of one question, the last one a :class:`Turned`. session: None keeps nothing. alone: earlier turns are not
+        told to the model."""
+        if session is None:
+            async with aclosing(self.backend.stream(ask)) as events:
+                async for event in events:
+                    yield Turned(event, None, 0, video) if isinstance(event, Done) else event
+            return
+        async with self._lease(session.name).held():
+            session = await self._latest(session)
+            if len(session.turns) >= self.settings.kept.turns:
+                raise RequestRefused(f"a session of {len(session.turns)} turns", "fewer", "begin another one")
+            ask = replace(ask, session=session.name, history=() if alone else session.history)
+            async with aclosing(self.backend.stream(ask)) as events:
+                async for event in events:
+                    if isinstance(event, Done):
+                        number = len(session.turns)
+                        session = replace(session, turns=(*session.turns, _turn(ask, event.answer, alone)))
+                        await self._keep(session, number, event.answer)
+                        yield Turned(event, session.name, number, video)
+                    else:
+                        yield event
+
+    async def correct(self, session: Session, turn: int, correction: Correct) -> AsyncGenerator[Wired, None]:
+        """The events of a correction; the corrected answer takes the place of the turn's."""
+        async with self._lease(session.name).held():
+            session = await self._latest(session)
+            correction = replace(correction, answer=await self.answer(session, turn))
+            async with aclosing(self.backend.correct(correction)) as events:
+                async for event in events:
+                    if isinstance(event, Done):
+                        changed = session.turns[turn] | {"corrected": session.turns[turn]["corrected"] + 1}
+                        session = replace(session, turns=(*session.turns[:turn], changed, *session.turns[turn + 1 :]))
+                        await self._keep(session, turn, event.answer)
+                        yield Turned(event, session.name, turn, session.video)
+                    else:
+                        yield event
+
+    async def expire(self) -> None:
+        """End what nobody has used for ``kept.seconds``."""
+        before = time.time() - self.settings.kept.seconds
+        for at, name in await asyncio.to_thread(self.spool.names, SESSIONS):
+            if at < before:
+                log.info("%s expired", name)
+                await self.end(name)
+
+    async def _keep(self, session: Session, turn: int, answer: Answer) -> None:
+        """The answer first: a session never names a turn that is not there."""
+        await asyncio.to_thread(self.spool.write, SESSIONS, session.name, json.loads(answer.to_json()), str(turn))
+        await asyncio.to_thread(self.spool.write, SESSIONS, session.name, asdict(session))
+
+    async def _latest(self, session: Session) -> Session:
+        """As it is now that nobody else writes it; a new one as it is."""
+        record = await asyncio.to_thread(self.spool.find, SESSIONS, session.name)
+        return session if record is None else _session(record)
+
+    def _lease(self, name: str) -> Lease:
+        return Lease(self.spool, SESSIONS, name, self.settings.kept.lease_seconds)
+
+
+def _session(record: dict[str, Any]) -> Session:
+    return Session(**(record | {"turns": tuple(record["turns"])}))
+
+
+def _turn(ask: Ask, answer: Answer, alone: bool) -> dict[str, Any]:
+    told = {"question": ask.question, "raw": answer.raw, "text": answer.text, "alone": alone, "corrected": 0}
+    return told | {"writing": asdict(ask.writing), "mode": ask.sampling.mode}

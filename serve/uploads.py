@@ -1,0 +1,114 @@
+"""What a request brings: its fields, and a video that was uploaded with it, named inline or by an address."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import AsyncIterator
+from typing import Any, TypeVar
+from urllib.parse import unquote_to_bytes
+
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
+from starlette.requests import ClientDisconnect, Request
+
+from serve.fetch import Fetcher
+from serve.forms import Form
+from serve.spool import PATTERNS, VIDEOS
+from serve.videos import Videos
+from vglamm.errors import RequestRefused
+
+Model = TypeVar("Model", bound=BaseModel)
+_DATA = re.compile(r"data:([\w.+-]+/[\w.+-]+)?((?:;[\w.=+-]+)*?)(;base64)?,", re.ASCII)
+_BLOCK = 1024**2
+FILE = "file"
+"""The field of a form that holds a video."""
+
+
+class Intake:
+    """Takes videos in, however they come. Each is examined before it has a name that anybody learns."""
+
+    def __init__(self, videos: Videos, fetcher: Fetcher) -> None:
+        self.videos, self.fetcher = videos, fetcher
+        self.taken = videos.settings.taken
+
+    async def read(self, request: Request, model: type[Model]) -> tuple[Model, str | None]:
+        """The request as ``model``, from JSON or from a form, and the name of a video that came in the form."""
+        kind = request.headers.get("content-type", "")
+        if kind.startswith("multipart/form-data"):
+            fields, video = await self._form(request, kind)
+            try:
+                return model.model_validate(fields), video
+            except ValidationError as error:
+                if video is not None:
+                    await self.videos.delete(video)
+                raise RequestValidationError(error.errors(include_input=False, include_context=False)) from error
+        return parsed(await request.body(), model), None
+
+    async def upload(self, request: Request) -> str:
+        """The name of the video that is the body of a request: a form with a file, JSON, or the plain bytes."""
+        kind = request.headers.get("content-type", "")
+        if kind.startswith("multipart/form-data"):
+            _, video = await self._form(request, kind)
+            if video is None:
+                raise RequestRefused("a form without a file", f"a field {FILE!r} with a video", "add it")
+            return video
+        return await self.videos.admit(request.stream())
+
+    async def named(self, reference: str) -> tuple[str, bool]:
+        """The name of the video that a request refers to, and whether it is new: an id, a data URL, or an address."""
+        if re.match(PATTERNS[VIDEOS], reference):
+            await self.videos.facts(reference)
+            return reference, False
+        if reference.startswith("data:"):
+            return await self.videos.admit(_inline(reference)), True
+        return await self.videos.admit(self.fetcher.stream(reference)), True
+
+    async def _form(self, request: Request, kind: str) -> tuple[dict[str, Any], str | None]:
+        form = Form(request.stream(), kind, self.taken.parts)
+        fields: dict[str, Any] = {}
+        video: str | None = None
+        try:
+            while (part := await form.part()) is not None:
+                if not part.is_file:
+                    if part.name in fields:
+                        raise RequestRefused("a field that comes twice", "each once", "send one of them")
+                    fields[part.name] = await form.text(self.taken.part)
+                elif video is None:
+                    video = await self.videos.admit(form.data())
+                else:
+                    raise RequestRefused("a form with several files", "one", "send one video")
+        except (RequestRefused, ClientDisconnect):
+            if video is not None:
+                await self.videos.delete(video)
+            raise
+        return fields, video
+
+
+def parsed(body: bytes, model: type[Model]) -> Model:
+    """JSON as ``model``; RequestValidationError, which says where it does not fit."""
+    try:
+        return model.model_validate(json.loads(body))
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, ValidationError):
+            raise RequestValidationError(error.errors(include_input=False, include_context=False)) from error
+        raise RequestRefused("a body that is not JSON", "JSON, or a form", "set Content-Type and check the body") from error
+
+
+async def _inline(url: str) -> AsyncIterator[bytes]:
+    """The bytes of a data URL (RFC 2397)."""
+    head = _DATA.match(url[:200])
+    if head is None:
+        raise RequestRefused("a data URL without a comma", "data:video/mp4;base64,...", "encode the video so")
+    at = head.end()
+    if head[3] is None:
+        yield unquote_to_bytes(url[at:])
+        return
+    while at < len(url):
+        piece, at = url[at : at + _BLOCK], at + _BLOCK  # a multiple of four characters, which are three bytes
+        try:
+            yield base64.b64decode(piece, validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise RequestRefused("a data URL that is not base64", "data:video/mp4;base64,...", "encode the video so") from error
