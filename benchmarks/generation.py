@@ -12,7 +12,7 @@ from benchmarks import published
 from benchmarks.measure import Spread, interleaved, ratios
 from benchmarks.report import Row, Section
 from vglamm.config import ModelConfig
-from vglamm.language import generate
+from vglamm.language.generate import RunningBatch
 from vglamm.model import VideoGLaMM
 from vglamm.presets import preset
 
@@ -57,10 +57,12 @@ def fast(model: VideoGLaMM, asked: Question, limit: int) -> tuple[list[int], dic
     seen = time.perf_counter()
     whole = torch.cat([asked.ids[:HEAD], asked.ids.new_zeros(len(visual_ND)), asked.ids[HEAD:]])[None]
     inputs_BLD = model.language.fuse(model.language.embed(whole), [visual_ND], [HEAD])
-    ids, first = [], 0.0
-    for step in generate.write(model.language, [inputs_BLD[0]], limit=limit):
-        ids.append(int(step.ids[0]))
-        first = first or time.perf_counter()
+    batch = RunningBatch(model.language)
+    _, token = batch.join(inputs_BLD[0])
+    first = time.perf_counter()
+    ids = [token.id]
+    while len(ids) < limit:
+        ids += [token.id for token in batch.step().values()]
     later = (time.perf_counter() - first) / max(len(ids) - 1, 1)
     return ids, {"towers": seen - begin, "prefill": first - seen, "token": later}
 

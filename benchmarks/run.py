@@ -12,12 +12,13 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import generation, memory, objects, realtime
+from benchmarks import batching, generation, memory, objects, realtime
 from benchmarks.report import Section, load_average, machine, page
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 ALL: dict[str, tuple[Callable[..., Section], int, int]] = {
     "generation": (generation.run, 3, 1),
+    "batching": (batching.run, 5, 1),
     "objects": (objects.run, 7, 2),
     "memory": (memory.run, 3, 1),
     "realtime": (realtime.run, 5, 1),

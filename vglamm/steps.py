@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -18,10 +18,10 @@ from torch import Tensor, nn
 
 from vglamm.checkpoint import Dtype, as_dtype
 from vglamm.errors import DialogueError, MaskError
-from vglamm.language.dialogue import SEG, Dialogue, Scribe, Turns
-from vglamm.language.generate import Written, write
+from vglamm.language.dialogue import Scribe, Turns
+from vglamm.language.draft import Draft
+from vglamm.language.generate import RunningBatch, Token
 from vglamm.language.lm import Language
-from vglamm.language.phrases import parse_reply
 from vglamm.pixel.anchor import MODES, Row, check_mode
 from vglamm.pixel.decoder import Pixel
 from vglamm.pixel.footage import Chunks, Footage
@@ -87,22 +87,70 @@ class Asked(NamedTuple):
     question: str
 
 
-@dataclass
-class _Draft:
-    """A reply while it is written. room: tokens it may have."""
+@dataclass(frozen=True)
+class Prompt:
+    """A question that is ready to be read. inputs: float[L, D] on the step's device. room: tokens that the answer may have."""
 
+    inputs: Tensor
     room: int
-    stops: tuple[int, ...]
-    ids: list[int] = field(default_factory=list)
-    prompts: list[NDArray[np.float32]] = field(default_factory=list)
+    temperature: float = 0.0
+    seed: int = 0
 
     @property
-    def stopped(self) -> bool:
-        return bool(self.ids) and self.ids[-1] in self.stops
+    def tokens(self) -> int:
+        """Positions that it may come to need, its answer included."""
+        return len(self.inputs) + self.room
+
+
+class Flight:
+    """Replies that are written together: questions join and replies leave between two tokens, and none changes another.
+
+    Made by :meth:`LanguageStep.flight`; each is for one thread at a time.
+    """
+
+    def __init__(self, step: LanguageStep, quiet: bool) -> None:
+        self.step, self.quiet, self.batch = step, quiet, RunningBatch(step.part)
+        self.drafts: dict[int, Draft] = {}
+        self._needs: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        return len(self.drafts)
 
     @property
-    def ended(self) -> bool:
-        return self.stopped or len(self.ids) >= self.room
+    def tokens(self) -> int:
+        """Positions that all replies in flight may come to need."""
+        return sum(self._needs.values())
+
+    @torch.inference_mode()
+    def join(self, prompt: Prompt) -> tuple[int, list[Event]]:
+        """Read a question: the key of its reply, and what its first token gives."""
+        key, token = self.batch.join(prompt.inputs, temperature=prompt.temperature, seed=prompt.seed)
+        self.drafts[key], self._needs[key] = Draft(self.step.scribe, prompt.room), prompt.tokens
+        return key, self._take(key, token)
+
+    @torch.inference_mode()
+    def advance(self) -> dict[int, list[Event]]:
+        """One more token for every reply. Events of each by key: raw text, then the prompts of its ``[SEG]``, then, as the last of
+        all, the Reply, with which it has left."""
+        return {key: self._take(key, token) for key, token in self.batch.step().items()}
+
+    def leave(self, key: int) -> None:
+        """Give up a reply; nothing happens if it has left."""
+        if self.drafts.pop(key, None) is not None:
+            del self._needs[key]
+            with torch.inference_mode():
+                self.batch.leave(key)
+
+    def _take(self, key: int, token: Token) -> list[Event]:
+        draft, part = self.drafts[key], self.step.part
+        draft.ids.append(token.id)
+        if token.id == part.config.seg_token:
+            draft.prompts.append(part.prompts_at(token.hidden).float().cpu().numpy())
+        events: list[Event] = [] if self.quiet else list(draft.news())
+        if draft.ended:
+            events.append(draft.reply())
+            self.leave(key)
+        return events
 
 
 class LanguageStep(_Step[Language]):
@@ -112,9 +160,8 @@ class LanguageStep(_Step[Language]):
         super().__init__(part, device=device, dtype=dtype)
         self.scribe = Scribe(tokenizer, part.config)
         if self.device.type == "cpu" and self.dtype == torch.float32:
-            _column_major(part)
+            column_major(part)
 
-    @torch.inference_mode()
     def __call__(
         self,
         inputs: Sequence[Asked | tuple[VisualTokens, Turns, str]],
@@ -124,12 +171,14 @@ class LanguageStep(_Step[Language]):
         seed: int = 0,
     ) -> list[Reply]:
         """All in one batch. max_new_tokens: None takes the config's. temperature: 0 is greedy; else drawn, reproducible by ``seed``
-        for the same batch. Raises DialogueError for a question that is empty, too long or holds control words."""
-        asked = [Asked(*given) for given in inputs]
-        drafts: list[_Draft] = []
-        for _ in self._write(asked, drafts, max_new_tokens, temperature, seed):
-            pass
-        return [self._reply(draft) for draft in drafts]
+        in any batch. Raises DialogueError for a question that is empty, too long or holds control words."""
+        flight = self.flight(quiet=True)
+        prompts = [self.prepare(asked, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed) for asked in inputs]
+        joined = [flight.join(prompt) for prompt in prompts]
+        replies = {key: events[-1] for key, events in joined if events}
+        while len(flight):
+            replies |= {key: events[-1] for key, events in flight.advance().items() if events}
+        return [reply for key, _ in joined if isinstance(reply := replies[key], Reply)]
 
     def stream(
         self,
@@ -140,72 +189,37 @@ class LanguageStep(_Step[Language]):
         seed: int = 0,
     ) -> Iterator[Event]:
         """The raw text piece by piece (str), the prompt float32[C] of each phrase right after its ``[SEG]``, and last the Reply."""
-        return self._guarded(self._stream(Asked(*asked), max_new_tokens, temperature, seed))
+        flight = self.flight()
+        key, events = flight.join(self.prepare(asked, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed))
+        yield from events
+        while len(flight):
+            yield from flight.advance()[key]
 
-    def _stream(self, asked: Asked, limit: int | None, temperature: float, seed: int) -> Iterator[Event]:
-        drafts: list[_Draft] = []
-        shown = told = 0
-        for _ in self._write([asked], drafts, limit, temperature, seed):
-            text = self.scribe.decode(drafts[0].ids)
-            if text.endswith("\ufffd") and not drafts[0].ended:
-                continue  # half a character: its other bytes come with the next tokens
-            if text[shown:]:
-                yield text[shown:]
-                shown = len(text)
-            yield from drafts[0].prompts[told:]
-            told = len(drafts[0].prompts)
-        yield self._reply(drafts[0])
+    def flight(self, *, quiet: bool = False) -> Flight:
+        """An empty flight, to which questions can be brought at any time. quiet: of each reply only the Reply."""
+        return Flight(self, quiet)
 
-    def _write(
-        self, asked: list[Asked], drafts: list[_Draft], limit: int | None, temperature: float, seed: int
-    ) -> Iterator[Written]:
-        """Fills ``drafts``, one for each question, step by step."""
-        config = self.part.config
-        limit = config.max_new_tokens if limit is None else limit
+    @torch.inference_mode()
+    def prepare(
+        self,
+        asked: Asked | tuple[VisualTokens, Turns, str],
+        *,
+        max_new_tokens: int | None = None,
+        temperature: float = 0.0,
+        seed: int = 0,
+    ) -> Prompt:
+        """A question as the flight takes it. Raises DialogueError as the call does."""
+        config, (tokens, history, question) = self.part.config, Asked(*asked)
+        limit = config.max_new_tokens if max_new_tokens is None else max_new_tokens
         if limit < 1:
             raise DialogueError(f"max_new_tokens {limit}", "at least 1", "pass a positive number or None")
-        if not asked:
-            return
-        dialogues = [self.scribe.ask(a.history, a.question, visual=len(a.tokens.tokens), frames=a.tokens.frames) for a in asked]
-        drafts += [_Draft(min(limit, config.context - len(d.ids)), config.stop_tokens) for d in dialogues]
-        rows = [self._inputs(d, a.tokens) for d, a in zip(dialogues, asked, strict=True)]
-        for step in write(self.part, rows, limit=max(draft.room for draft in drafts), temperature=temperature, seed=seed):
-            for b, (token, draft) in enumerate(zip(step.ids.tolist(), drafts, strict=True)):
-                if draft.ended:
-                    continue
-                draft.ids.append(token)
-                if token == config.seg_token:
-                    draft.prompts.append(self.part.prompts_at(step.hidden[b]).float().cpu().numpy())
-            yield step
-            if all(draft.ended for draft in drafts):
-                return
-
-    def _inputs(self, dialogue: Dialogue, tokens: VisualTokens) -> Tensor:
+        if temperature < 0:
+            raise DialogueError(f"temperature {temperature}", "0 (greedy) or more", "pass a temperature >= 0")
+        dialogue = self.scribe.ask(history, question, visual=len(tokens.tokens), frames=tokens.frames)
         ids_BL = torch.from_numpy(dialogue.ids)[None].to(self.device)
         visual = from_wire(tokens.tokens).to(self.device)
-        return self.part.fuse(self.part.embed(ids_BL), [visual], [dialogue.start])[0]
-
-    def _reply(self, draft: _Draft) -> Reply:
-        raw = self.scribe.decode(draft.ids)
-        warnings: tuple[str, ...] = ()
-        if raw.count(SEG) != len(draft.prompts):
-            raw = self._only_true_segs(draft.ids)
-            warnings = (f"{SEG} is spelled out in the reply: it has no mask",)
-        parsed = parse_reply(raw)
-        width = self.part.config.prompt_width
-        prompts = np.stack(draft.prompts) if draft.prompts else np.zeros((0, width), np.float32)
-        finish = "stop" if draft.stopped else "length"
-        return Reply(raw, parsed.text, parsed.phrases, prompts, tuple(draft.ids), finish, (*parsed.warnings, *warnings))
-
-    def _only_true_segs(self, ids: list[int]) -> str:
-        """The text of a reply that spells ``[SEG]`` by other tokens too; those become ``[ SEG ]``, which asks for no mask."""
-        pieces: list[list[int]] = [[]]
-        for token in ids:
-            if token == self.part.config.seg_token:
-                pieces.append([])
-            else:
-                pieces[-1].append(token)
-        return SEG.join(self.scribe.decode(piece).replace(SEG, "[ SEG ]") for piece in pieces)
+        [inputs_LD] = self.part.fuse(self.part.embed(ids_BL), [visual], [dialogue.start])
+        return Prompt(inputs_LD, min(limit, config.context - len(dialogue.ids)), temperature, seed)
 
 
 @dataclass(frozen=True)
@@ -258,7 +272,7 @@ class PixelStep(_Step[Pixel]):
         return self._guarded(by_marks(self.part, footage, marks))
 
 
-def _column_major(part: nn.Module) -> None:
+def column_major(part: nn.Module) -> None:
     """Lay the weights of linear layers out by columns: of a single token's row a CPU then reads them in order. Values and
     names stay."""
     for layer in part.modules():

@@ -16,8 +16,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from tests.writing import written
 from vglamm.checkpoint import skeleton
-from vglamm.language.generate import write
 from vglamm.model import VideoGLaMM
 from vglamm.pixel.decoder import to_source
 from vglamm.pixel.track import Tracker
@@ -75,8 +75,8 @@ def run(name: str) -> dict[str, object]:
     ids = torch.arange(10, 40 + len(tokens))[None] % config.language.vocab
     with timed(seconds, "language"):
         inputs = model.language.fuse(model.language.embed(ids), [tokens], [10])
-        steps = list(write(model.language, [inputs[0]], limit=NEW))
-        prompts = model.language.prompts_at(steps[-1].hidden)
+        [steps] = written(model.language, [inputs[0]], NEW)
+        prompts = model.language.prompts_at(steps[-1].hidden[None])
     with timed(seconds, "pixel"), torch.autocast("cpu", torch.bfloat16):
         frame = torch.randint(0, 256, (1, 3, config.pixel.longest * 3 // 4, config.pixel.longest), dtype=torch.uint8)
         features = model.pixel.features(model.pixel.square(frame))
@@ -85,7 +85,7 @@ def run(name: str) -> dict[str, object]:
         "preset": name,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "tokens": list(tokens.shape),
-        "ids": [int(step.ids[0]) for step in steps],
+        "ids": [token.id for token in steps],
         "prompts": list(prompts.shape),
         "masks": list(masks.shape),
         "finite": all(bool(part.isfinite().all()) for part in (tokens, prompts, masks, steps[-1].logits)),

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from tests.parity import golden_files, golden_metrics
 from tests.parity.golden_config import model_config
+from tests.writing import written
 from vglamm.convert import rules, translate
-from vglamm.language.generate import write
 from vglamm.loss import Losses, Weights, losses
 from vglamm.model import Batch, VideoGLaMM
 from vglamm.pixel.decoder import Features, to_source
@@ -104,12 +104,12 @@ class Case:
         tokens = model.vision.adapt(spatial, temporal)[0]
         ids, start = expand(given["prompt_ids"], self.settings["image_token_id"], len(tokens))
         inputs = model.language.fuse(model.language.embed(ids[None]), [tokens], [start])
-        steps = list(write(model.language, [inputs[0]], limit=self.settings["max_new_tokens"]))
-        made = torch.stack([step.ids[0] for step in steps])
+        [steps] = written(model.language, [inputs[0]], self.settings["max_new_tokens"])
+        made = torch.tensor([token.id for token in steps])
         whole = torch.cat([inputs, model.language.embed(made[None])], dim=1)
         last = model.language.prefill(whole, torch.ones(whole.shape[:2]), cached=False)[0][0, -1]
         seg = self.settings["grounding"]["seg_token_id"]
-        hidden = torch.stack([step.hidden[0] for step in steps])[made == seg]
+        hidden = torch.stack([token.hidden for token in steps])[made == seg]
         prompts = model.language.prompts_at(hidden)
         size = (int(given["original_size"][0]), int(given["original_size"][1]))
         frames = given["grounding_pixels"]

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from tests import fakes
+from tests.writing import written
 from vglamm import checkpoint
 from vglamm.compose import compose
 from vglamm.frames import choose, end_of, grounding_source, open_frames, vision_input
-from vglamm.language.generate import write
 from vglamm.model import VideoGLaMM
 from vglamm.pixel.decoder import Pixel
 from vglamm.pixel.prepare import prepare
@@ -67,17 +67,14 @@ def test_teacher_forced_is_prefill_and_extend(kind, window):
 def test_naive_is_cached_with_visual_tokens(kind, window):
     model = fakes.model(fakes.config(fakes.language_config(kind, sliding_window=window)))
     rows = [dialogue_inputs(model, "what?"), dialogue_inputs(model, "which one of them moves, and how far?")]
-    steps = list(write(model.language, rows, limit=12))
-    for b, row in enumerate(rows):
+    for row, tokens in zip(rows, written(model.language, rows, 12), strict=True):
         whole = row[None]
-        for step in steps:
-            if step.ids[b] < 0:
-                break
+        for token in tokens:
             hidden, _ = model.language.prefill(whole, torch.ones(whole.shape[:2]), cached=False)
-            torch.testing.assert_close(step.hidden[b], hidden[0, -1], **EXACT)
-            torch.testing.assert_close(step.logits[b], model.language.logits(hidden[0, -1]), **EXACT)
-            assert int(step.logits[b].argmax()) == int(step.ids[b])
-            whole = torch.cat([whole, model.language.embed(step.ids[b].view(1, 1))], dim=1)
+            torch.testing.assert_close(token.hidden, hidden[0, -1], **EXACT)
+            torch.testing.assert_close(token.logits, model.language.logits(hidden[0, -1]), **EXACT)
+            assert int(token.logits.argmax()) == token.id
+            whole = torch.cat([whole, model.language.embed(torch.tensor([[token.id]]))], dim=1)
 
 
 def test_a_batch_of_one_is_the_same_item_in_a_batch_of_three():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import generation, memory, objects, realtime, run
+from benchmarks import batching, generation, memory, objects, realtime, run
 from benchmarks.measure import Spread, interleaved, ratios
 from benchmarks.report import Row, Section, machine, page
 from tests import fakes
@@ -39,6 +39,13 @@ def test_the_published_way_sees_frames_prompt_and_answer():
     assert len(looks) == 4
     other = generation.Question(255 - asked.spatial, asked.temporal, asked.ids)
     assert generation.slow(model, other, 3) != first
+
+
+def test_answers_together_are_answers_alone(monkeypatch):
+    monkeypatch.setattr(batching, "preset", lambda _: fakes.config())
+    section = batching.run(rounds=1, name="toy", requests=3, tokens=6)  # it ends the process if the ids differ
+    assert [row.at_least for row in section.rows] == [2.5, None]
+    assert min(row.found.low for row in section.rows) > 0
 
 
 def test_objects_together_are_objects_in_turn():

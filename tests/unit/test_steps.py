@@ -233,3 +233,52 @@ def test_a_step_takes_its_part_to_eval_mode_and_leaves_it_trainable():
     step = PixelStep(part)
     assert not step.part.training
     assert any(parameter.requires_grad for parameter in step.part.parameters())
+
+
+def test_questions_join_a_flight_and_leave_it_while_others_are_answered(language, tokens):
+    questions = ["what?", "and who is it that moves here?", "a", "where?"]
+    alone = [language([(tokens[n % 3], (), question)])[0] for n, question in enumerate(questions)]
+    prompts = [language.prepare((tokens[n % 3], (), question)) for n, question in enumerate(questions)]
+    flight = language.flight()
+    heard: dict[int, list] = {}
+    keys = []
+
+    def join(prompt):
+        key, events = flight.join(prompt)
+        keys.append(key)
+        heard[key] = events
+
+    def advance():
+        for key, events in flight.advance().items():
+            heard[key] += events
+
+    join(prompts[0])
+    advance()
+    join(prompts[1])
+    join(prompts[2])
+    assert flight.tokens == sum(prompt.tokens for prompt in prompts[:3])
+    advance()
+    flight.leave(keys[1])
+    flight.leave(keys[1])  # it may have left already
+    with pytest.raises(DialogueError):
+        flight.join(language.prepare((tokens[0], (), " ")))
+    join(prompts[3])
+    while len(flight):
+        advance()
+    for n in (0, 2, 3):
+        reply = heard[keys[n]][-1]
+        assert (reply.raw, reply.tokens, reply.finish) == (alone[n].raw, alone[n].tokens, "stop")
+        np.testing.assert_allclose(reply.prompts, alone[n].prompts, atol=1e-4)
+        assert "".join(event for event in heard[keys[n]] if isinstance(event, str)) == reply.raw
+    assert not any(isinstance(event, Reply) for event in heard[keys[1]])
+    assert (flight.tokens, flight.advance()) == (0, {})
+    assert not torch.is_inference_mode_enabled()
+
+
+def test_a_quiet_flight_gives_only_replies(language, tokens):
+    flight = language.flight(quiet=True)
+    _, events = flight.join(language.prepare((tokens[0], (), "what?")))
+    while len(flight):
+        [(_, more)] = flight.advance().items()
+        events += more
+    assert [type(event) for event in events] == [Reply]

@@ -1,75 +1,101 @@
-"""Writing an answer: prefill once, then one token a step from the cache, for a batch of left-padded prompts.
+"""Writing answers: each prompt is read once, alone; then all answers in flight get one more token a step, from one cache.
 
+Answers join and leave between two steps (continuous batching) and never see each other: each gets the tokens it would get alone.
 Of each step only the last hidden state is kept, since the state that predicts ``[SEG]`` becomes its prompt. Shapes: see
 :mod:`vglamm.model`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from vglamm.errors import DialogueError
+from vglamm.language.aligned import Sequences
 from vglamm.language.lm import Language
 
 
 @dataclass(frozen=True)
-class Written:
-    """One step of B answers: token ids int64[B] (-1 in rows that had ended), the hidden states float[B, D] that predicted them,
-    the logits float[B, V] they came from."""
+class Token:
+    """One token of one answer: its id, the hidden state float[D] that predicted it, the logits float[V] it came from."""
 
-    ids: Tensor
+    id: int
     hidden: Tensor
     logits: Tensor
 
 
-def pad_left(rows: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """Inputs float[L_b, D] -> float[B, L, D] with zeros on the left, and their mask int64[B, L]."""
-    longest = max(len(row) for row in rows)
-    inputs = torch.stack([torch.cat([row.new_zeros(longest - len(row), row.shape[1]), row]) for row in rows])
-    mask = torch.stack([torch.cat([torch.zeros(longest - len(row)), torch.ones(len(row))]) for row in rows])
-    return inputs, mask.long().to(inputs.device)
+@dataclass
+class _Row:
+    """An answer in flight. last: the id that the next step continues."""
+
+    key: int
+    temperature: float
+    generator: torch.Generator
+    last: int
 
 
-def write(
-    language: Language,
-    rows: list[Tensor],
-    *,
-    limit: int,
-    temperature: float = 0.0,
-    seed: int = 0,
-) -> Iterator[Written]:
-    """Steps of the answers to prompts float[L_b, D] (ids embedded, visual tokens fused), until all have ended or ``limit``.
+class RunningBatch:
+    """Answers in flight, by key. Who drives it decides when an answer has ended, and lets it leave."""
 
-    A row ends with the first of ``language.config.stop_tokens``, which is part of the steps. temperature 0 is greedy; above 0,
-    each row draws with a generator of its own, seeded by ``seed`` alone, so that it draws the same in any batch.
-    """
-    if temperature < 0:
-        raise DialogueError(f"temperature {temperature}", "0 (greedy) or more", "pass a temperature >= 0")
-    inputs_BLD, mask_BL = pad_left(rows)
-    hidden_BLD, cache = language.prefill(inputs_BLD, mask_BL)
-    assert cache is not None
-    stops = torch.tensor(language.config.stop_tokens, device=inputs_BLD.device)
-    generators = [torch.Generator(device="cpu").manual_seed(seed) for _ in rows]
-    alive = torch.ones(len(rows), dtype=torch.bool, device=inputs_BLD.device)
-    hidden_BD = hidden_BLD[:, -1]
-    for step in range(limit):
-        logits_BV = language.logits(hidden_BD)
-        ids_B = _choose(logits_BV, temperature, generators)
-        yield Written(torch.where(alive, ids_B, -1), hidden_BD, logits_BV)
-        alive = alive & ~torch.isin(ids_B, stops)
-        if not alive.any() or step + 1 == limit:
-            return
-        mask_BL = torch.cat([mask_BL, mask_BL.new_ones(len(rows), 1)], dim=1)
-        hidden_BD = language.extend(ids_B[:, None], mask_BL, cache)[:, -1]
+    def __init__(self, language: Language) -> None:
+        self.language = language
+        self._sequences = Sequences()
+        self._rows: list[_Row] = []
+        self._keys = itertools.count()
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def join(self, prompt_LD: Tensor, *, temperature: float = 0.0, seed: int = 0) -> tuple[int, Token]:
+        """Read a prompt (ids embedded, visual tokens fused); the key of its answer and the first token.
+
+        temperature 0 is greedy; above 0, each answer draws with a generator of its own, seeded by ``seed`` alone, so that it draws
+        the same in any company.
+        """
+        if temperature < 0:
+            raise DialogueError(f"temperature {temperature}", "0 (greedy) or more", "pass a temperature >= 0")
+        inputs_BLD = prompt_LD[None]
+        hidden_BLD, past = self.language.prefill(inputs_BLD, torch.ones(inputs_BLD.shape[:2], device=inputs_BLD.device))
+        assert past is not None
+        row = _Row(next(self._keys), temperature, torch.Generator(device="cpu").manual_seed(seed), 0)
+        [token] = self._written([row], hidden_BLD[:, -1])
+        self._sequences.join(past)
+        self._rows.append(row)
+        return row.key, token
+
+    def step(self) -> dict[int, Token]:
+        """One more token of every answer, by key."""
+        if not self._rows:
+            return {}
+        device = self.language.lm.get_input_embeddings().weight.device
+        ids_BL = torch.tensor([[row.last] for row in self._rows], device=device)
+        hidden_BLD = self.language.extend(ids_BL, self._sequences.mask(device), self._sequences.cache)
+        self._sequences.grow()
+        tokens = self._written(self._rows, hidden_BLD[:, -1])
+        return {row.key: token for row, token in zip(self._rows, tokens, strict=True)}
+
+    def leave(self, key: int) -> None:
+        """Let an answer go, ended or not; the others stay as they are."""
+        at = next(i for i, row in enumerate(self._rows) if row.key == key)
+        self._sequences.leave(at)
+        self._rows[at] = self._rows[-1]
+        self._rows.pop()
+
+    def _written(self, rows: list[_Row], hidden_BD: Tensor) -> list[Token]:
+        logits_BV = self.language.logits(hidden_BD)
+        ids = _choose(logits_BV, [row.temperature for row in rows], [row.generator for row in rows]).tolist()
+        for row, token in zip(rows, ids, strict=True):
+            row.last = token
+        return [Token(token, hidden_BD[b], logits_BV[b]) for b, token in enumerate(ids)]
 
 
-def _choose(logits_BV: Tensor, temperature: float, generators: list[torch.Generator]) -> Tensor:
-    if temperature == 0:
-        return logits_BV.argmax(-1)
-    chances = torch.softmax(logits_BV.float() / temperature, dim=-1).cpu()
-    drawn = [torch.multinomial(row_V, 1, generator=generator) for row_V, generator in zip(chances, generators, strict=True)]
-    return torch.cat(drawn).to(logits_BV.device)
+def _choose(logits_BV: Tensor, temperatures: list[float], generators: list[torch.Generator]) -> Tensor:
+    ids_B = logits_BV.argmax(-1)
+    for b, (temperature, generator) in enumerate(zip(temperatures, generators, strict=True)):
+        if temperature > 0:
+            chances_V = torch.softmax(logits_BV[b].float() / temperature, dim=-1).cpu()
+            ids_B[b] = torch.multinomial(chances_V, 1, generator=generator)[0]
+    return ids_B

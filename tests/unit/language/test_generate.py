@@ -1,15 +1,18 @@
-"""Writing with the cache against the slow obvious way: the whole prefix again for every token."""
+"""Writing with the cache against the slow obvious way: the whole prefix again for every token, alone and in any company."""
 
 import pytest
 import torch
 from torch import Tensor
 
 from tests import fakes
-from vglamm.errors import DialogueError
-from vglamm.language.generate import pad_left, write
+from tests.writing import written
+from vglamm.errors import ConfigError, DialogueError
+from vglamm.language import aligned, cache
+from vglamm.language.generate import RunningBatch
 from vglamm.language.lm import Language
 
 FAMILIES = [(kind, window) for kind in fakes.FAMILIES for window in ((None,) if kind == "llama" else (None, 9))]
+EXACT = {"atol": 2e-5, "rtol": 2e-5}
 
 
 def language(kind: str, window: int | None) -> Language:
@@ -28,8 +31,8 @@ def naive(part: Language, row: Tensor, steps: int) -> tuple[list[int], Tensor]:
     """Greedy ids and the hidden states that predicted them, with no cache and no padding."""
     whole, ids, hidden = row[None], [], []
     for _ in range(steps):
-        states, cache = part.prefill(whole, torch.ones(whole.shape[:2]), cached=False)
-        assert cache is None
+        states, held = part.prefill(whole, torch.ones(whole.shape[:2]), cached=False)
+        assert held is None
         hidden.append(states[0, -1])
         ids.append(int(part.logits(states[0, -1]).argmax()))
         if ids[-1] in part.config.stop_tokens:
@@ -38,32 +41,103 @@ def naive(part: Language, row: Tensor, steps: int) -> tuple[list[int], Tensor]:
     return ids, torch.stack(hidden)
 
 
-def cached(part: Language, given: list[Tensor], steps: int, **settings) -> tuple[list[list[int]], Tensor]:
-    written = list(write(part, given, limit=steps, **settings))
-    ids = torch.stack([step.ids for step in written], dim=1)
-    return [[int(i) for i in row if i >= 0] for row in ids], torch.stack([step.hidden for step in written], dim=1)
+def cached(part: Language, given: list[Tensor], steps: int, **settings) -> list[list[int]]:
+    return [[token.id for token in tokens] for tokens in written(part, given, steps, **settings)]
 
 
 @pytest.mark.parametrize(("kind", "window"), FAMILIES)
-def test_cached_is_naive_also_beyond_a_window_and_with_padding(kind, window):
+def test_cached_is_naive_also_beyond_a_window_and_in_company(kind, window):
     part = language(kind, window)
-    given = rows(part, 14, 5, 21)  # around the window of 9, and two of them padded on the left
-    ids, hidden = cached(part, given, 20)
-    for b, row in enumerate(given):
+    given = rows(part, 14, 5, 21)  # around the window of 9
+    for row, tokens in zip(given, written(part, given, 20), strict=True):
         want, states = naive(part, row, 20)
-        assert ids[b] == want
-        torch.testing.assert_close(hidden[b, : len(states)], states, atol=2e-5, rtol=2e-5)
+        assert [token.id for token in tokens] == want
+        torch.testing.assert_close(torch.stack([token.hidden for token in tokens]), states, **EXACT)
 
 
+class Crowd:
+    """A running batch driven by a script. ids: what each answer has so far, by name."""
+
+    def __init__(self, part: Language, given: dict[str, Tensor], **settings) -> None:
+        self.batch, self.given, self.settings = RunningBatch(part), given, settings
+        self.keys: dict[str, int] = {}
+        self.ids: dict[str, list[int]] = {}
+        self.hidden: dict[str, list[Tensor]] = {}
+
+    def join(self, name: str) -> None:
+        self.keys[name], token = self.batch.join(self.given[name], **self.settings)
+        self.ids[name], self.hidden[name] = [token.id], [token.hidden]
+
+    def step(self, times: int = 1) -> None:
+        for _ in range(times):
+            tokens = self.batch.step()
+            assert set(tokens) == set(self.keys.values())
+            for name, key in self.keys.items():
+                self.ids[name].append(tokens[key].id)
+                self.hidden[name].append(tokens[key].hidden)
+
+    def leave(self, name: str) -> None:
+        self.batch.leave(self.keys.pop(name))
+
+
+@pytest.mark.parametrize("block", [2, 256])
 @pytest.mark.parametrize(("kind", "window"), FAMILIES)
-def test_a_batch_of_one_is_the_same_item_in_a_batch_of_three(kind, window):
+@pytest.mark.parametrize("settings", [{}, {"temperature": 1.5, "seed": 4}], ids=["greedy", "drawn"])
+def test_who_joins_and_leaves_changes_nobody_elses_tokens(kind, window, settings, block, monkeypatch):
+    """Short after long, long after short, from the middle and from the end, all gone and begun again: tokens as alone."""
+    monkeypatch.setattr(aligned, "BLOCK", block)
     part = language(kind, window)
-    given = rows(part, 30, 7, 12)
-    together, states = cached(part, given, 12)
-    for b in range(3):
-        alone, own = cached(part, given[b : b + 1], 12)
-        assert alone[0] == together[b]
-        torch.testing.assert_close(own[0], states[b, : own.shape[1]], atol=2e-5, rtol=2e-5)
+    object.__setattr__(part.config, "stop_tokens", ())
+    given = dict(zip("abcdef", rows(part, 6, 23, 3, 31, 12, 8), strict=True))
+    crowd = Crowd(part, given, **settings)
+    crowd.join("a")
+    crowd.step(3)
+    crowd.join("b")  # longer than all that is there
+    crowd.join("c")
+    crowd.step(4)
+    crowd.leave("b")  # the longest, from the middle
+    crowd.step(2)
+    crowd.join("d")
+    crowd.step(5)
+    crowd.leave("d")  # the last row
+    crowd.leave("a")
+    crowd.step(6)
+    crowd.leave("c")
+    assert (len(crowd.batch), crowd.batch.step()) == (0, {})
+    for name in "ef":
+        crowd.join(name)
+    crowd.step(9)
+    for name, row in given.items():
+        [alone] = written(part, [row], len(crowd.ids[name]), **settings)
+        assert crowd.ids[name] == [token.id for token in alone], name
+        torch.testing.assert_close(torch.stack(crowd.hidden[name]), torch.stack([token.hidden for token in alone]), **EXACT)
+
+
+def test_what_left_is_forgotten():
+    """Rooms follow the longest answer that is still there, and an empty batch holds nothing."""
+    part = language("phi3", 9)
+    batch = RunningBatch(part)
+    keys = [batch.join(row)[0] for row in rows(part, 200, 4)]
+    layer = batch._sequences.cache.layers[0]
+    assert layer.get_mask_sizes(1) == (10, 191)  # phi3 as published sees itself and the 9 before it
+    batch.leave(keys[0])
+    assert layer.get_mask_sizes(1) == (5, 0)
+    batch.leave(keys[1])
+    assert all(column.room is None for layer in batch._sequences.cache.layers for column in layer.columns)
+
+
+def test_a_token_is_written_behind_the_others_which_stay_where_they_are():
+    part = language("phi3", None)
+    batch = RunningBatch(part)
+    for row in rows(part, 5, 9):
+        batch.join(row)
+    column = batch._sequences.cache.layers[0].columns[0]
+    batch.step()
+    place = column.room.data_ptr()
+    for _ in range(20):
+        batch.step()
+    assert column.room.data_ptr() == place
+    assert column.room.shape[2] <= 9 + cache.BLOCK
 
 
 @pytest.mark.parametrize("kind", ["phi3", "qwen2", "qwen3"])
@@ -79,39 +153,35 @@ def test_a_window_hides_what_lies_before_it(kind):
     assert not wide.prefill(row[None], torch.ones(1, 24))[0][0, -1].equal(wide.prefill(other[None], torch.ones(1, 24))[0][0, -1])
 
 
-def test_rows_end_at_their_own_stop():
-    part = language("phi3", None)
-    given = rows(part, 6, 9)
-    ids, _ = cached(part, given, 10)
-    stop = ids[0][3]
-    first = ids[0].index(stop)
-    object.__setattr__(part.config, "stop_tokens", (stop,))
-    steps = list(write(part, given, limit=10))
-    assert [int(step.ids[0]) for step in steps][: first + 2] == [*ids[0][: first + 1], *([-1] if len(steps) > first + 1 else [])]
-    second = ids[1].index(stop) + 1 if stop in ids[1] else 10
-    assert len(steps) == max(first + 1, second)
-
-
 def test_drawing_is_reproducible_by_seed_and_differs_between_seeds():
     part = language("phi3", None)
     given = rows(part, 6, 9)
-    first = cached(part, given, 12, temperature=1.5, seed=1)[0]
-    assert cached(part, given, 12, temperature=1.5, seed=1)[0] == first
+    first = cached(part, given, 12, temperature=1.5, seed=1)
+    assert cached(part, given, 12, temperature=1.5, seed=1) == first
     torch.manual_seed(99)
-    assert cached(part, given, 12, temperature=1.5, seed=1)[0] == first, "the global generator plays no part"
-    assert cached(part, given, 12, temperature=1.5, seed=2)[0] != first
-    assert [cached(part, [row], 12, temperature=1.5, seed=1)[0][0] for row in given] == first, "nor do the other rows"
-    assert cached(part, given, 12, temperature=1e-4, seed=2)[0] == cached(part, given, 12)[0]
+    assert cached(part, given, 12, temperature=1.5, seed=1) == first, "the global generator plays no part"
+    assert cached(part, given, 12, temperature=1.5, seed=2) != first
+    assert [cached(part, [row], 12, temperature=1.5, seed=1)[0] for row in given] == first, "nor do the other rows"
+    assert cached(part, given, 12, temperature=1e-4, seed=2) == cached(part, given, 12)
+
+
+def test_greedy_and_drawn_answers_share_a_batch():
+    part = language("phi3", None)
+    one, other = rows(part, 6, 9)
+    batch = RunningBatch(part)
+    greedy, drawn = batch.join(one)[0], batch.join(other, temperature=1.5, seed=3)[0]
+    steps = [batch.step() for _ in range(8)]
+    object.__setattr__(part.config, "stop_tokens", ())
+    assert [step[greedy].id for step in steps] == cached(part, [one], 9)[0][1:]
+    assert [step[drawn].id for step in steps] == cached(part, [other], 9, temperature=1.5, seed=3)[0][1:]
 
 
 def test_a_negative_temperature_is_refused():
     part = language("phi3", None)
     with pytest.raises(DialogueError, match="temperature -1"):
-        next(write(part, rows(part, 3), limit=2, temperature=-1))
+        RunningBatch(part).join(rows(part, 3)[0], temperature=-1)
 
 
-def test_padding_is_on_the_left_and_masked():
-    inputs, mask = pad_left([torch.ones(2, 3), torch.ones(4, 3)])
-    assert inputs[0, :2].eq(0).all()
-    assert inputs[0, 2:].eq(1).all()
-    assert mask.tolist() == [[0, 0, 1, 1], [1, 1, 1, 1]]
+def test_layers_that_cannot_be_aligned_are_refused():
+    with pytest.raises(ConfigError, match="layers of object"):
+        aligned._window(object())
