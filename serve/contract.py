@@ -103,11 +103,14 @@ class Seen:
 @dataclass(frozen=True)
 class Done:
     """The end. first_token_s, first_mask_s: seconds from the request to the first piece of text (of a correction: 0) and to the
-    first mask (None without one)."""
+    first mask (None without one). read_tokens, written_tokens: of the question with its video and history, and of the answer; None
+    if the backend does not count them."""
 
     answer: Answer
     first_token_s: float
     first_mask_s: float | None
+    read_tokens: int | None = None
+    written_tokens: int | None = None
 
 
 Event = Text | PhraseFound | Seen | Done
