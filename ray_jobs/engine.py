@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -10,11 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from ray_jobs.moments import FIRST, SECOND, Moments, write_moments
+from ray_jobs.precision import autocast
 from ray_jobs.recipes import Optimiser, Recipe
 from vglamm.errors import ConfigError
 from vglamm.freeze import own_name, pattern_of
 
 Terms = dict[str, Tensor]
+_MOMENTUM = "momentum_buffer"  # Muon's only state
 
 
 class Engine(Protocol):
@@ -53,13 +56,14 @@ def learning_rate(settings: Optimiser, steps: int, number: int) -> float:
     return settings.final + (1 - settings.final) * shape
 
 
-def groups(objective: nn.Module, settings: Optimiser) -> list[dict[str, Any]]:
-    """Parameter groups of AdamW for what is trained: by learning rate; tensors of one dimension, which are not decayed, apart."""
+def groups(objective: nn.Module, settings: Optimiser, *, without: frozenset[str] = frozenset()) -> list[dict[str, Any]]:
+    """Parameter groups of AdamW for what is trained, but those names: by learning rate; tensors of one dimension, which are not
+    decayed, apart."""
     expressions = [(pattern_of(group.pattern), group) for group in settings.groups]
     unused = {group.pattern for group in settings.groups}
     found: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in objective.named_parameters():
-        if not parameter.requires_grad:
+        if not parameter.requires_grad or name in without:
             continue
         group = next((group for expression, group in expressions if expression.fullmatch(own_name(name))), None)
         rate, decay = settings.lr, settings.weight_decay
@@ -74,9 +78,29 @@ def groups(objective: nn.Module, settings: Optimiser) -> list[dict[str, Any]]:
     return [{"params": list(parameters), "lr": rate, "weight_decay": decay} for (rate, decay), parameters in found.items()]
 
 
-def adamw(objective: nn.Module, settings: Optimiser) -> torch.optim.AdamW:
+def hidden_matrices(objective: nn.Module) -> dict[str, nn.Parameter]:
+    """What Muon may train: trained weights of linear layers, but those that write words or the targets of auxiliary heads."""
+    found = {f"{name}.weight": module.weight for name, module in objective.named_modules() if isinstance(module, nn.Linear)}
+    return {
+        name: weight
+        for name, weight in found.items()
+        if weight.requires_grad and not name.startswith("heads.") and not name.endswith("lm_head.weight")
+    }
+
+
+def adamw(objective: nn.Module, settings: Optimiser, *, without: frozenset[str] = frozenset()) -> torch.optim.AdamW:
     first, second = settings.betas
-    return torch.optim.AdamW(groups(objective, settings), lr=settings.lr, betas=(first, second), eps=settings.eps, fused=True)
+    given = groups(objective, settings, without=without)
+    return torch.optim.AdamW(given, lr=settings.lr, betas=(first, second), eps=settings.eps, fused=True)
+
+
+def optimisers(objective: nn.Module, settings: Optimiser) -> list[torch.optim.Optimizer]:
+    """AdamW, and Muon beside it if the settings say so."""
+    if not settings.muon:
+        return [adamw(objective, settings)]
+    hidden = hidden_matrices(objective)
+    muon = torch.optim.Muon(hidden.values(), lr=settings.muon, weight_decay=settings.weight_decay, adjust_lr_fn="match_rms_adamw")
+    return [adamw(objective, settings, without=frozenset(hidden)), muon]
 
 
 class PlainEngine:
@@ -86,12 +110,13 @@ class PlainEngine:
         if recipe.precision == "bf16":
             raise ConfigError("precision=bf16 without DeepSpeed", "fp32 or autocast with --local", "add precision=autocast")
         self.objective, self.recipe, self.device = objective, recipe, device
-        self.optimiser = adamw(objective, recipe.optimiser)
-        self.peaks = [group["lr"] for group in self.optimiser.param_groups]
+        self.optimisers = optimisers(objective, recipe.optimiser)
+        self.peaks = [[group["lr"] for group in optimiser.param_groups] for optimiser in self.optimisers]
         self.named = {name: parameter for name, parameter in objective.named_parameters() if parameter.requires_grad}
+        self.names = {parameter: name for name, parameter in self.named.items()}
 
     def forward(self, batch: Any, totals: Tensor) -> Terms:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "autocast"):
+        with autocast(self.device) if self.recipe.precision == "autocast" else nullcontext():
             terms: Terms = self.objective(batch, totals)
         return terms
 
@@ -102,25 +127,39 @@ class PlainEngine:
         settings = self.recipe.optimiser
         norm = float(nn.utils.clip_grad_norm_(self.named.values(), settings.clip or math.inf, foreach=True))
         share = learning_rate(settings, self.recipe.steps, number)
-        for group, peak in zip(self.optimiser.param_groups, self.peaks, strict=True):
-            group["lr"] = peak * share
-        self.optimiser.step()
-        self.optimiser.zero_grad(set_to_none=True)
+        for optimiser, peaks in zip(self.optimisers, self.peaks, strict=True):
+            for group, peak in zip(optimiser.param_groups, peaks, strict=True):
+                group["lr"] = peak * share
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
         return norm
 
     def weights(self) -> dict[str, Tensor]:
         return self.objective.state_dict()
 
     def save(self, folder: Path) -> None:
-        had = {name: self.optimiser.state[p] for name, p in self.named.items() if self.optimiser.state.get(p)}
-        state = {kind: {name: entry[kind] for name, entry in had.items()} for kind in (FIRST, SECOND)}
-        write_moments(folder, state, {name: int(entry["step"]) for name, entry in had.items()}, self.named)
+        state: dict[str, dict[str, Tensor]] = {FIRST: {}, SECOND: {}}
+        steps: dict[str, int] = {}
+        for name, parameter in self.named.items():
+            entry = next((o.state[parameter] for o in self.optimisers if parameter in o.state), None)
+            if entry is None:
+                continue
+            if _MOMENTUM in entry:
+                state[FIRST][name] = entry[_MOMENTUM]
+                continue
+            state[FIRST][name], state[SECOND][name], steps[name] = entry[FIRST], entry[SECOND], int(entry["step"])
+        write_moments(folder, state, steps, self.named)
 
     def load(self, folder: Path) -> None:
         moments = Moments(folder, self.named)
-        for name, parameter in self.named.items():
-            first, second = moments.get(FIRST, name), moments.get(SECOND, name)
-            if first is not None and second is not None:
-                step = torch.tensor(float(moments.steps[name]), device=self.device)
-                entry = {"step": step, FIRST: first.to(self.device).clone(), SECOND: second.to(self.device).clone()}
-                self.optimiser.state[parameter] = entry
+        for optimiser in self.optimisers:
+            muon = isinstance(optimiser, torch.optim.Muon)
+            for parameter in (p for group in optimiser.param_groups for p in group["params"]):
+                name = self.names[parameter]
+                first, second = moments.get(FIRST, name), moments.get(SECOND, name)
+                if first is not None and muon:
+                    optimiser.state[parameter] = {_MOMENTUM: first.to(self.device).clone()}
+                elif first is not None and second is not None:
+                    step = torch.tensor(float(moments.steps[name]), device=self.device)
+                    entry = {"step": step, FIRST: first.to(self.device).clone(), SECOND: second.to(self.device).clone()}
+                    optimiser.state[parameter] = entry

@@ -45,9 +45,12 @@ class Group:
 @dataclass(frozen=True)
 class Optimiser:
     """AdamW. warmup: steps of linear rise from 0. decay: then to ``final`` x lr at the last step. clip: largest norm of the whole
-    gradient, 0 for none. Tensors of one dimension (norms, biases) are never decayed."""
+    gradient, 0 for none. Tensors of one dimension (norms, biases) are never decayed. muon: above 0, the learning rate at which
+    matrices between hidden states are trained by Muon (of torch; Jordan et al. 2024) instead, scaled to AdamW's size of a step;
+    in one process only, ``groups`` do not reach them."""
 
     lr: float = 3e-4
+    muon: float = 0.0
     groups: tuple[Group, ...] = ()
     betas: tuple[float, ...] = (0.9, 0.95)
     eps: float = 1e-8

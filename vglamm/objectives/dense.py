@@ -25,42 +25,44 @@ _REACH = 1.3  # of a silhouette, in diameters
 _WEIGHTS = {"outline": 6.0, "fill": 3.0, "drift": 3.0}
 
 
-def heads(config: VisionConfig) -> nn.ModuleDict:
-    return nn.ModuleDict(
-        {
-            "outline": nn.Linear(config.spatial.width, SIDE * SIDE),
-            "fill": nn.Linear(config.spatial.width, config.spatial.patch**2),
-            "drift": nn.Linear(config.temporal.width, 5),
-        }
-    )
+def heads(config: VisionConfig, towers: tuple[str, ...] = ("spatial", "temporal")) -> nn.ModuleDict:
+    made = {
+        "outline": ("spatial", config.spatial.width, SIDE * SIDE),
+        "fill": ("spatial", config.spatial.width, config.spatial.patch**2),
+        "drift": ("temporal", config.temporal.width, 5),
+    }
+    return nn.ModuleDict({name: nn.Linear(width, out) for name, (tower, width, out) in made.items() if tower in towers})
 
 
-def targets(scene: Scene, config: VisionConfig, looks: Array, moves: Array) -> dict[str, Array]:
-    """outline: uint8[objects, looks, SIDE * SIDE]; fill: uint8[looks, patches, patch * patch]; drift: float32[objects, 5], from the
-    first to the last of ``moves``: the way in x and y in tenths of the frame, the growth as a logarithm (thrice), sine and cosine
-    of the turn."""
+def targets(scene: Scene, config: VisionConfig, tower: str, frames: Array) -> dict[str, Array]:
+    """Of the spatial tower outline: uint8[objects, frames, SIDE * SIDE]; fill: uint8[frames, patches, patch * patch]. Of the other
+    drift: float32[objects, 5], from the first to the last frame: the way in x and y in tenths of the frame, the growth as a
+    logarithm (thrice), sine and cosine of the turn."""
+    if tower == "temporal":
+        return {"drift": np.stack([_drift(scene, item, frames) for item in scene.objects])}
     return {
-        "outline": np.stack([_outline(scene, item, looks) for item in scene.objects]),
-        "fill": _fill(scene, looks, config.spatial.grid, config.spatial.patch),
-        "drift": np.stack([_drift(scene, item, moves) for item in scene.objects]),
+        "outline": np.stack([_outline(scene, item, frames) for item in scene.objects]),
+        "fill": _fill(scene, frames, config.spatial.grid, config.spatial.patch),
     }
 
 
 def collate(items: list[dict[str, Array]]) -> dict[str, Tensor]:
     """Targets of each patch: outline and fill [B, looks, patches, bits], drift [B, frames, patches, 5]; zeros on the background."""
-    if "outline" not in items[0]:
-        return {}
-    outlines, drifts = [], []
-    for item in items:
-        looks = np.arange(item["outline"].shape[1])[:, None]
-        table = np.concatenate([np.zeros_like(item["outline"][:1]), item["outline"]])
-        outlines.append(table[item["spatial_owner"], looks])
-        drifts.append(np.concatenate([np.zeros_like(item["drift"][:1]), item["drift"]])[item["temporal_owner"]])
-    return {
-        "outline": torch.from_numpy(np.stack(outlines)),
-        "fill": torch.from_numpy(np.stack([item["fill"] for item in items])),
-        "drift": torch.from_numpy(np.stack(drifts)),
-    }
+    out: dict[str, Tensor] = {}
+    for name, kind in (("outline", "spatial"), ("drift", "temporal")):
+        if name in items[0]:
+            tables = [np.concatenate([np.zeros_like(item[name][:1]), item[name]]) for item in items]
+            out[name] = torch.from_numpy(
+                np.stack([_spread(table, item[f"{kind}_owner"]) for table, item in zip(tables, items, strict=True)])
+            )
+    if "fill" in items[0]:
+        out["fill"] = torch.from_numpy(np.stack([item["fill"] for item in items]))
+    return out
+
+
+def _spread(table: Array, owner: Array) -> Array:
+    """Rows of a table of objects (its first is the background) for each patch's owner; a table may have a row for each frame."""
+    return np.asarray(table[owner, np.arange(len(owner))[:, None]] if table.ndim == 3 else table[owner])
 
 
 def losses(made: nn.ModuleDict, features: dict[str, Tensor], batch: dict[str, Tensor], totals: Tensor) -> dict[str, Tensor]:
@@ -68,6 +70,8 @@ def losses(made: nn.ModuleDict, features: dict[str, Tensor], batch: dict[str, Te
     out: dict[str, Tensor] = {}
     loss = totals.new_zeros(())
     for name, kind, place in (("outline", "spatial", 0), ("fill", "spatial", 0), ("drift", "temporal", 2)):
+        if name not in made:
+            continue
         mine = batch[f"{kind}_object"]
         said, true = made[name](features[kind][mine]), batch[name][mine].float()
         if name == "drift":

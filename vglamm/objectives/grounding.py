@@ -26,6 +26,7 @@ from vglamm.language.branches import pack, shifted_labels, visibility
 from vglamm.language.dialogue import IGNORED, Scribe
 from vglamm.model import VideoGLaMM
 from vglamm.objectives.segmentation import Segmentation
+from vglamm.objectives.starts import start_words
 from vglamm.pixel.prepare import prepare as prepare_pixel
 from vglamm.vision.adapter import pool_grid
 from vglamm.vision.prepare import prepare as prepare_vision
@@ -65,7 +66,7 @@ class GroundingPreparer:
         wants = ("motion",) if not image and rng.random() < 0.2 else ()
         scene = make_scene(seed, difficulty=difficulty, level=self.level, image=image, wants=wants, pixels=real)
         turns = dialogues(scene, rng, self.branches + 2)
-        item = {**self._words(scene, turns, rng), "image": np.array(image)}
+        item = {**self._words(scene, turns, rng), "image": np.array(image), "shown": self._shown(scene)}
         if self.tokens == "frames":
             item |= self._frames(scene)
         elif not self.blind:
@@ -110,6 +111,20 @@ class GroundingPreparer:
             out[f"{kind}_code"] = np.stack([token_codes(o, size, temporal=kind == "temporal")[chosen] for o in scene.objects])
         return out
 
+    def _shown(self, scene: Scene) -> NDArray[np.bool_]:
+        """bool[N]: the visual tokens that hold something of an object."""
+        if self.blind:
+            return np.zeros(1, np.bool_)
+        vision, found = self.config.vision, []
+        for kind, side in (("spatial", vision.spatial_pool), ("temporal", vision.temporal_pool)):
+            grid = getattr(vision, kind).grid
+            covered = (owners(scene.id_map[scene.llm_frames], grid) > 0).reshape(-1, grid, grid)
+            if scene.is_image:
+                return covered.flatten()
+            cells = covered.reshape(len(covered), side, grid // side, side, grid // side)
+            found.append(cells.any(axis=(2, 4)).flatten())
+        return np.concatenate(found)
+
     def _frames(self, scene: Scene) -> Item:
         seen = prepare_vision(scene.frames[scene.llm_frames], self.config.vision, image=scene.is_image)
         return {"spatial": seen.spatial} if seen.temporal is None else {"spatial": seen.spatial, "temporal": seen.temporal}
@@ -141,13 +156,6 @@ class GroundingPreparer:
         }
 
 
-def start_tied(model: VideoGLaMM) -> None:
-    """Give every word the vector it is read by as the one it is written by; they part in training."""
-    words = model.language.lm
-    with torch.no_grad():
-        words.get_output_embeddings().weight.copy_(words.get_input_embeddings().weight)
-
-
 def _single(target: Any) -> int:
     return target if isinstance(target, int) else int(target[0])
 
@@ -156,8 +164,9 @@ class Grounding(nn.Module):
     """Loss: cross-entropy of the answers, squared error of prompts against their codes (``code`` times), and with ``masks`` the
     loss of :class:`Segmentation` on the prompts. No weights of its own.
 
-    noise: standard deviation added to code tokens. hide: share of code patches blanked. tie: begin with the same vector for a word
-    read and written, for a language model that knows nothing yet: copying then is one skill, not one for each word.
+    noise: standard deviation added to code tokens. hide: share of code patches blanked. fresh: the language model knows nothing yet
+    and begins as :func:`start_words` says. ground: share of visual tokens without an object that a training step shows, drawn anew
+    for each step between this and 1 (of 8 frames most show none, and leaving them out halves the time).
     """
 
     summed = ("ce", "code", "mask_bce", "mask_dice", "mask_objectness")
@@ -172,18 +181,19 @@ class Grounding(nn.Module):
         noise: float = 0.05,
         hide: float = 0.1,
         seed: int = 0,
-        tie: bool = False,
+        fresh: bool = False,
+        ground: float = 1.0,
         **data: Any,
     ) -> None:
         super().__init__()
         if data.get("tokens", "codes") not in ("codes", "frames"):
             raise ConfigError(f"tokens={data['tokens']!r}", "'codes' or 'frames'", "fix the recipe")
-        self.model, self.code, self.noise, self.hide = model, code, noise, hide
+        self.model, self.code, self.noise, self.hide, self.ground = model, code, noise, hide, ground
         self.settings = GroundingPreparer(model.config, Scribe(tokenizer, model.config.language), **data)
         self.segmentation = [Segmentation(model, tokenizer, fresh=False)]  # in a list: it shares the model, it is not a child
         self.register_buffer("turn", torch.from_numpy(rotation(model.config.vision.adapter_width)), persistent=False)
-        if tie:
-            start_tied(model)
+        if fresh:
+            start_words(model, tokenizer)
 
     def preparer(self) -> GroundingPreparer:
         return self.settings
@@ -222,7 +232,7 @@ class Grounding(nn.Module):
         language, items = self.model.language, batch["items"]
         tokens = self._tokens(items)
         inputs = language.fuse(language.embed(batch["ids"]), tokens, [int(item["start"]) for item in items])
-        hidden = language.branched(inputs, batch["seen"], batch["positions"])
+        hidden = self._hidden(inputs, batch)
         wanted = batch["labels"] != IGNORED
         logits = language.logits(hidden[wanted]).float()
         ce = functional.cross_entropy(logits, batch["labels"][wanted], reduction="sum") / totals[0].clamp(min=1)
@@ -237,6 +247,23 @@ class Grounding(nn.Module):
             loss = loss + found.pop("loss")
             terms |= {f"mask_{name}": value for name, value in found.items()}
         return {"loss": loss, **terms}
+
+    def _hidden(self, inputs: Tensor, batch: dict[str, Any]) -> Tensor:
+        """Hidden states float[B, L, D]; while training some tokens of the ground are left out (zeros), the others keep their
+        positions."""
+        language = self.model.language
+        if not (self.training and self.ground < 1):
+            return language.branched(inputs, batch["seen"], batch["positions"])
+        share = self.ground + (1 - self.ground) * float(torch.rand(()) ** 2)
+        kept = batch["branch"] >= 0
+        for row, item in enumerate(batch["items"]):
+            visual = slice(int(item["start"]), int(item["start"]) + len(item["shown"]))
+            kept[row, visual] = item["shown"] | (torch.rand(len(item["shown"])) < share)
+        order = (~kept).byte().argsort(dim=1, stable=True)[:, : int(kept.sum(1).max())]  # rows with fewer keep more of the ground
+        rows = torch.arange(len(kept))[:, None]
+        seen = batch["seen"][rows[..., None], 0, order[:, :, None], order[:, None]][:, None]
+        hidden = language.branched(inputs[rows, order], seen, batch["positions"][rows, order])
+        return torch.zeros_like(inputs).index_put((rows, order), hidden)
 
     def _masks(self, items: list[dict[str, Tensor]], prompts: list[Tensor], totals: Tensor) -> dict[str, Tensor]:
         chosen = [{**item, "prompts": p[item["picked"]]} for item, p in zip(items, prompts, strict=True) if len(item["picked"])]

@@ -12,54 +12,73 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vglamm.config import ModelConfig
-from vglamm.data.world import make_scene
+from vglamm.data.world import Scene, make_scene
 from vglamm.data.world.codes import NAME, block, labels, name_codes, owners, rotation, token_codes
+from vglamm.errors import ConfigError
 from vglamm.media import resize
 from vglamm.model import VideoGLaMM
 from vglamm.objectives import dense
 from vglamm.objectives.starts import start_grouping
 
 Item = dict[str, NDArray[Any]]
+TOWERS = ("spatial", "temporal")
 ATTRIBUTES = ("colour", "shape", "texture", "name", "motion")
 SHARPNESS = 8.0  # of the softmax over the known codes of an attribute
 
 
 @dataclass(frozen=True)
 class PerceptionPreparer:
-    """seed -> frames of both towers, the owner of each patch, and every object's raw codes and labels.
+    """seed -> frames of the towers, the owner of each patch, and every object's raw codes and labels.
 
-    looks: frames for the spatial tower; the temporal one gets one chunk. Neighbouring frames teach little new. easy_share: share
-    of easy scenes; easy_before: all scenes of seeds below are easy, so that a run begins with what is plainly seen. dense: also
-    outlines and drifts (:mod:`vglamm.objectives.dense`).
+    towers: which of the two learn. looks: frames for the spatial tower; the temporal one gets one chunk. Neighbouring frames teach
+    little new. image: scenes of a single frame (for the spatial tower alone). easy_share: share of easy scenes; easy_before: all
+    scenes of seeds below are easy, so that a run begins with what is plainly seen. dense: also outlines and drifts
+    (:mod:`vglamm.objectives.dense`).
     """
 
     config: ModelConfig
     difficulty: str = "normal"
     level: str | None = None
+    towers: tuple[str, ...] = TOWERS
+    image: bool = False
     easy_share: float = 0.0
     easy_before: int = 0
     looks: int = 2
     dense: bool = False
 
+    def __post_init__(self) -> None:
+        if not self.towers or set(self.towers) - set(TOWERS) or (self.image and tuple(self.towers) != ("spatial",)):
+            raise ConfigError(
+                f"towers {self.towers}{' of images' if self.image else ''}",
+                f"some of {TOWERS}; of images the spatial one alone",
+                "fix the recipe",
+            )
+
     def __call__(self, seed: int) -> Item:
         rng = np.random.default_rng((seed, 77))
         difficulty = "easy" if rng.random() < self.easy_share or seed < self.easy_before else self.difficulty
-        scene = make_scene(seed, difficulty=difficulty, level=self.level)
-        vision, size = self.config.vision, scene.id_map.shape[1]
-        chunk = vision.temporal.chunk
-        part = int(rng.integers(len(scene.llm_frames) // chunk)) * chunk
-        moves = scene.llm_frames[part : part + chunk]
-        looks = np.sort(rng.choice(scene.llm_frames, self.looks, replace=False))
-        extra = dense.targets(scene, vision, looks, moves) if self.dense else {}
-        return extra | {
-            "spatial": resize.spatial(scene.frames[looks], vision.spatial.image_size),
-            "temporal": resize.temporal(scene.frames[moves], vision.temporal.image_size),
-            "spatial_owner": owners(scene.id_map[looks], vision.spatial.grid),
-            "temporal_owner": owners(scene.id_map[moves], vision.temporal.grid),
-            "spatial_code": np.stack([token_codes(o, size, temporal=False)[looks] for o in scene.objects]),
-            "temporal_code": np.stack([token_codes(o, size, temporal=True)[moves] for o in scene.objects]),
-            "labels": np.array([[getattr(labels(o), name) for name in ATTRIBUTES] for o in scene.objects]),
+        scene = make_scene(seed, difficulty=difficulty, level=self.level, image=self.image)
+        vision, shown = self.config.vision, scene.llm_frames
+        chosen = {"spatial": np.sort(rng.choice(shown, 1 if self.image else self.looks, replace=False))}
+        if not self.image:
+            chunk = vision.temporal.chunk
+            part = int(rng.integers(len(shown) // chunk)) * chunk
+            chosen["temporal"] = shown[part : part + chunk]
+        item: Item = {"labels": np.array([[getattr(labels(o), name) for name in ATTRIBUTES] for o in scene.objects])}
+        for kind in self.towers:
+            item |= self._seen(scene, kind, chosen[kind])
+        return item
+
+    def _seen(self, scene: Scene, kind: str, frames: NDArray[np.int_]) -> Item:
+        """What one tower is shown and should say of it."""
+        tower = getattr(self.config.vision, kind)
+        codes = [token_codes(o, scene.id_map.shape[1], temporal=kind == "temporal")[frames] for o in scene.objects]
+        seen = {
+            kind: _RESIZED[kind](scene.frames[frames], tower.image_size),
+            f"{kind}_owner": owners(scene.id_map[frames], tower.grid),
+            f"{kind}_code": np.stack(codes),
         }
+        return seen | (dense.targets(scene, self.config.vision, kind, frames) if self.dense else {})
 
 
 class Perception(nn.Module):
@@ -77,7 +96,7 @@ class Perception(nn.Module):
         if fresh:
             start_grouping(model)
         self.settings = PerceptionPreparer(model.config, **data)
-        self.heads = dense.heads(model.config.vision) if self.settings.dense else nn.ModuleDict()
+        self.heads = dense.heads(model.config.vision, self.settings.towers) if self.settings.dense else nn.ModuleDict()
         self.register_buffer("turn", torch.from_numpy(rotation(model.config.vision.adapter_width)), persistent=False)
         self.register_buffer("names", torch.from_numpy(name_codes(NAME)), persistent=False)
 
@@ -86,8 +105,9 @@ class Perception(nn.Module):
 
     @staticmethod
     def collate(items: list[Item]) -> dict[str, Any]:
-        batch: dict[str, Any] = {key: torch.from_numpy(np.stack([item[key] for item in items])) for key in ("spatial", "temporal")}
-        for kind in ("spatial", "temporal"):
+        batch: dict[str, Any] = {}
+        for kind in (kind for kind in TOWERS if kind in items[0]):
+            batch[kind] = torch.from_numpy(np.stack([item[kind] for item in items]))
             codes, owner, marks = [], [], []
             for item in items:
                 _, frames, raw = item[f"{kind}_code"].shape
@@ -104,27 +124,30 @@ class Perception(nn.Module):
 
     @staticmethod
     def count(batch: dict[str, Any]) -> Tensor:
-        """Object patches and background patches of both kinds."""
-        both = [batch[f"{kind}_object"] for kind in ("spatial", "temporal")]
+        """Object patches and background patches of both towers (0 of one that is not taught)."""
+        both = [batch.get(f"{kind}_object", torch.zeros(0, dtype=torch.bool)) for kind in TOWERS]
         return torch.tensor([float(v) for mask in both for v in (mask.sum(), (~mask).sum())])
 
     def tokens(self, batch: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Tokens before pooling float[B, T, patches, D] of both towers, and the towers' features."""
+        """Tokens before pooling float[B, T, patches, D] of each tower, and the towers' features."""
         vision = self.model.vision
-        looks, moves = vision.normalise(batch["spatial"], batch["temporal"])
-        assert moves is not None
-        shown = vision.spatial(looks.flatten(0, 1)).unflatten(0, looks.shape[:2])
-        moved = vision.temporal(moves).unflatten(1, (moves.shape[1], -1))
-        return {"spatial": vision.spatial_adapter(shown), "temporal": vision.temporal_adapter(moved)}, {
-            "spatial": shown,
-            "temporal": moved,
-        }
+        tokens, features = {}, {}
+        if "spatial" in batch:
+            looks, _ = vision.normalise(batch["spatial"], None)
+            features["spatial"] = vision.spatial(looks.flatten(0, 1)).unflatten(0, looks.shape[:2])
+            tokens["spatial"] = vision.spatial_adapter(features["spatial"])
+        if "temporal" in batch:
+            moves = vision.normalise_temporal(batch["temporal"])
+            features["temporal"] = vision.temporal(moves).unflatten(1, (moves.shape[1], -1))
+            tokens["temporal"] = vision.temporal_adapter(features["temporal"])
+        return {kind: made.float() for kind, made in tokens.items()}, {kind: made.float() for kind, made in features.items()}
 
     def forward(self, batch: dict[str, Any], totals: Tensor) -> dict[str, Tensor]:
         terms: dict[str, Tensor] = {}
         loss = totals.new_zeros(())
         both, features = self.tokens(batch)
-        for i, (kind, tokens) in enumerate(both.items()):
+        for kind, tokens in both.items():
+            i = TOWERS.index(kind)
             mine, target = batch[f"{kind}_object"], batch[f"{kind}_target"]
             error = (tokens - target @ self.turn).square().sum(-1)
             near = error[mine].sum() / totals[2 * i].clamp(min=1)
@@ -159,4 +182,5 @@ class Perception(nn.Module):
         return {name: float(value) for name, value in out.items()}
 
 
+_RESIZED = {"spatial": resize.spatial, "temporal": resize.temporal}
 _READABLE = {"spatial": ("colour", "shape", "texture", "name"), "temporal": ("colour", "motion")}

@@ -154,7 +154,7 @@ class Segmentation(nn.Module):
             out = pixel.masks(features, prompts.repeat_interleave(single, dim=0), pairs)
             masks += list(out.masks.unflatten(0, (len(prompts), single)).unbind(1))
             scores += list(out.objectness.unflatten(0, (len(prompts), single)).unbind(1))
-        return torch.stack(masks, 1), torch.stack(scores, 1)
+        return torch.stack(masks, 1).float(), torch.stack(scores, 1).float()
 
     @torch.no_grad()
     def validate(self, items: list[Item]) -> dict[str, float]:

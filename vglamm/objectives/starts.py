@@ -1,17 +1,21 @@
-"""How towers that know nothing begin. Published towers come pre-trained and never pass here.
+"""How parts that know nothing begin. Published parts come pre-trained and never pass here.
 
 With the usual small random weights a patch sees neither where it is nor which patches are like it, and both take thousands of steps
 to be found. So positions begin as Fourier features of several lengths, and each attention begins by looking at tokens that are
-like its own (queries equal keys, after Trockman & Kolter, arXiv 2305.09828): patches of one colour, near by, group at once.
+like its own (queries equal keys, after Trockman & Kolter, arXiv 2305.09828): patches of one colour, near by, group at once. A
+language model begins likewise, with words that are the codes of what they name: it then finds in a visual token what it can copy
+from a sentence, instead of learning every word of a foreign language.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vglamm.data.world.codes import positions
+from vglamm.data.world.codes import positions, word_codes
 from vglamm.model import VideoGLaMM
 from vglamm.vision.temporal import Block
 
@@ -45,6 +49,22 @@ def start_grouping(model: VideoGLaMM) -> None:
             _alike(q, k, generator)
             v.copy_(torch.randn(v.shape, generator=generator) / v.shape[1] ** 0.5)
             _unit_rows(block.attn.proj, generator)
+
+
+def start_words(model: VideoGLaMM, tokenizer: Any) -> None:
+    """Give every word the vector it is read by as the one it is written by, the code to a word that has one, and let attention
+    begin with what is alike."""
+    lm, width = model.language.lm, model.language.config.width
+    generator = torch.Generator().manual_seed(_SEED)
+    with torch.no_grad():
+        words = lm.get_input_embeddings().weight
+        words.copy_(torch.randn(words.shape, generator=generator) / width**0.5)
+        for word, code in word_codes(width).items():
+            words[tokenizer.convert_tokens_to_ids(f"\u0120{word}")] = torch.from_numpy(code)
+        lm.get_output_embeddings().weight.copy_(words)
+        for layer in model.language.trunk.layers:
+            query, key, _ = layer.self_attn.qkv_proj.weight.chunk(3)
+            _alike(query, key, generator)
 
 
 def _places(grid: int, width: int) -> Tensor:

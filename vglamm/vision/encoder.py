@@ -39,9 +39,12 @@ class Vision(nn.Module):
         """uint8[..., 3, h, w] frames of both towers -> float pixels in the part's dtype."""
         dtype = self.spatial_adapter.fc1.weight.dtype
         pixels = ((spatial.float() / 255 - self.spatial_mean) / self.spatial_std).to(dtype)
-        if temporal is None:
-            return pixels, None
-        return pixels, ((temporal.float() / 255 - self.temporal_mean) / self.temporal_std).to(dtype)
+        return pixels, None if temporal is None else self.normalise_temporal(temporal)
+
+    def normalise_temporal(self, temporal: Tensor) -> Tensor:
+        """``normalise`` for the frames of the temporal tower alone."""
+        dtype = self.temporal_adapter.fc1.weight.dtype
+        return ((temporal.float() / 255 - self.temporal_mean) / self.temporal_std).to(dtype)
 
     def towers(self, spatial: Tensor, temporal: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """spatial: float[B, T, 3, h, w]; temporal: float[B, T, 3, h', w'], or None for images (T = 1).

@@ -17,7 +17,7 @@ def test_a_silhouette_is_the_object_around_its_centre_and_a_fill_its_part_of_the
     config = preset("tiny").vision
     scene = make_scene(3, difficulty="easy", level="shapes")
     looks = scene.llm_frames[:2]
-    made = dense.targets(scene, config, looks, scene.llm_frames[:4])
+    made = dense.targets(scene, config, "spatial", looks)
     [item, *_] = scene.objects
     assert made["outline"].shape == (len(scene.objects), 2, dense.SIDE**2)
     x, y = (int(v) for v in item.centres[looks[0]])
@@ -30,7 +30,7 @@ def test_a_silhouette_is_the_object_around_its_centre_and_a_fill_its_part_of_the
 def test_a_drift_is_the_way_from_the_first_frame_to_the_last() -> None:
     scene = make_scene(5, difficulty="easy", level="shapes")
     moves = scene.llm_frames[:4]
-    drift = dense.targets(scene, preset("tiny").vision, moves[:2], moves)["drift"]
+    drift = dense.targets(scene, preset("tiny").vision, "temporal", moves)["drift"]
     for item, told in zip(scene.objects, drift, strict=True):
         way = (item.centres[moves[-1]] - item.centres[moves[0]]) / scene.id_map.shape[1] * 10
         assert np.allclose(told[:2], way)

@@ -90,6 +90,17 @@ def rotation(width: int) -> Array:
     return np.asarray(basis.T, dtype=np.float32)
 
 
+def word_codes(width: int) -> dict[str, Array]:
+    """A unit vector float32[width] for each word that names what a token code tells: the direction in which the code says it. A
+    language model whose words begin as these finds "red" in a token as it finds it in a sentence."""
+    turn = rotation(width)
+    said: dict[str, Array] = {}
+    for name, words in (("colour", _COLOURS), ("shape", SHAPES), ("texture", TEXTURES)):
+        said |= dict(zip(words, turn[block(name)], strict=True))
+    said |= dict(zip((motion.split()[-1] for motion in MOTIONS), turn[block("motion")], strict=True))
+    return said | dict(zip(THINGS, name_codes(NAME) @ turn[block("name")], strict=True))
+
+
 def block(name: str) -> slice:
     """Where a block lies in a raw token code."""
     start = 0

@@ -57,7 +57,12 @@ HARD = Difficulty(
     "hard", (3, 6), (22, 50), (28, 50), 0.55, 0.25, 0.2, 0.2, 0.3,
     (("cloud", 0.15), ("grain", 0.15), ("pattern", 0.2), ("film", 0.5)),
 )  # fmt: skip
-DIFFICULTIES = {setting.name: setting for setting in (EASY, NORMAL, HARD)}
+CROWDED = Difficulty(
+    "crowded", (4, 6), (26, 56), (32, 56), 0.2, 0.0, 0.0, 0.0, 0.1,
+    (("flat", 0.1), ("cloud", 0.25), ("grain", 0.15), ("pattern", 0.2), ("film", 0.3)),
+)  # fmt: skip
+"""Many objects with little overlap: most to learn from one picture. Not a bed for questions."""
+DIFFICULTIES = {setting.name: setting for setting in (EASY, NORMAL, HARD, CROWDED)}
 
 
 @dataclass(frozen=True)
