@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from serve.attend import ClientLeft
 from serve.contract import Done, PhraseFound, Seen, Text
 from serve.errors import INTERNAL, Told, told
 from vglamm.errors import VglammError
@@ -75,6 +76,8 @@ async def told_in_stream(events: AsyncGenerator[Wired, None], request_id: str) -
     except VglammError as error:
         log.info("%s: %s", request_id, error)
         yield failure(told(error), request_id)
+    except ClientLeft:
+        raise
     except Exception:
         yield failure(INTERNAL, request_id)
         raise

@@ -16,7 +16,7 @@ from serve.contract import Backend
 from serve.desk import Desk
 from serve.errors import INTERNAL, told
 from serve.gate import HEADERS, Gate, Hook, unheard
-from serve.routes import about, answers, page, sessions, videos
+from serve.routes import about, answers, chat, exports, jobs, page, sessions, videos
 from serve.settings import Settings
 from vglamm.errors import VglammError
 
@@ -33,7 +33,7 @@ def api(backend: Backend, settings: Settings, hook: Hook = unheard) -> FastAPI:
         app.add_exception_handler(kind, _refused)
     app.add_exception_handler(ClientLeft, _left)
     app.add_exception_handler(Exception, _failed)
-    for part in (answers, videos, sessions, about):
+    for part in (answers, videos, sessions, exports, jobs, chat, about):
         part.add(app, desk)
     page.add(app)
     return app

@@ -27,6 +27,14 @@ FILE = "file"
 """The field of a form that holds a video."""
 
 
+def body_of(model: type[BaseModel]) -> dict[str, Any]:
+    """The body of a route that reads it by :meth:`Intake.read`, for its OpenAPI description."""
+    plain = model.model_json_schema()
+    form = {**plain, "properties": {**plain["properties"], FILE: {"type": "string", "format": "binary"}}}
+    content = {"application/json": {"schema": plain}, "multipart/form-data": {"schema": form}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
 class Intake:
     """Takes videos in, however they come. Each is examined before it has a name that anybody learns."""
 

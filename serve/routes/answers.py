@@ -11,16 +11,8 @@ from serve.attend import EventStream, attended
 from serve.desk import Desk
 from serve.events import Turned, told_in_stream
 from serve.schema import Answered, Failure, Question
-from serve.uploads import FILE
+from serve.uploads import body_of
 
-_JSON = Question.model_json_schema()
-_FORM = {**_JSON, "properties": {**_JSON["properties"], FILE: {"type": "string", "format": "binary"}}}
-BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": _JSON}, "multipart/form-data": {"schema": _FORM}},
-    }
-}
 STREAM: dict[int | str, dict[str, Any]] = {
     200: {"model": Answered, "content": {"text/event-stream": {"schema": {"type": "string"}}}},
     "4XX": {"model": Failure},
@@ -29,14 +21,14 @@ STREAM: dict[int | str, dict[str, Any]] = {
 
 
 def add(app: FastAPI, desk: Desk) -> None:
-    @app.post("/v1/answers", openapi_extra=BODY, responses=STREAM)
+    @app.post("/v1/answers", openapi_extra=body_of(Question), responses=STREAM)
     async def ask(request: Request) -> Response:
         """Ask a question; with ``session``, a further one about the same video."""
         question, uploaded = await desk.intake.read(request, Question)
         session, asked, video, came = await desk.asked(question, uploaded, request)
         events = desk.sessions.ask(session, asked, video, question.alone)
         if came and not question.keep:
-            events = _then_deleted(desk, events, video)
+            events = then_deleted(desk, events, video)
         return await answered(events, request, question.stream)
 
 
@@ -60,7 +52,7 @@ async def answered(events: Any, request: Request, stream: bool) -> Response:
     return EventStream(told_in_stream(whole(), request.state.request_id))
 
 
-async def _then_deleted(desk: Desk, events: Any, video: str) -> Any:
+async def then_deleted(desk: Desk, events: Any, video: str) -> Any:
     """The events; a video that nobody asked to keep goes with their end."""
     try:
         async with aclosing(events):

@@ -1,0 +1,36 @@
+"""Files of an answered turn, to keep."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import FastAPI, Path, Response
+
+from serve.desk import Desk
+from serve.exports import FILES, TYPES, Exports
+from serve.routes.sessions import Name
+from serve.routes.videos import FAILURES
+from serve.schema import ExportRequest
+
+Turn = Annotated[int, Path(ge=0, le=10_000)]
+File = Literal["answer.json", "coco.json", "overlay.mp4", "overlay.png"]
+
+
+def add(app: FastAPI, desk: Desk) -> None:
+    exports = Exports(desk.spool, desk.settings)
+
+    @app.get("/v1/sessions/{session}/turns/{turn}/{file}", tags=["exports"], responses=FAILURES, response_class=Response)
+    async def file(session: Name, turn: Turn, file: File) -> Response:
+        """The answer of a turn as JSON or COCO, or its masks on the video."""
+        return await made(session, turn, file)
+
+    @app.post("/v1/exports", tags=["exports"], responses=FAILURES, response_class=Response)
+    async def export(wanted: ExportRequest) -> Response:
+        """The same, as a form asks for it."""
+        return await made(wanted.session, wanted.turn, FILES[wanted.format])
+
+    async def made(name: str, turn: int, file: str) -> Response:
+        session = await desk.sessions.load(name)
+        answer = await desk.sessions.answer(session, turn)
+        content = await exports.make(answer, session.video, file)
+        return Response(content, media_type=TYPES[file], headers={"Content-Disposition": f'attachment; filename="{file}"'})
