@@ -1,4 +1,4 @@
-"""Clips to try the page with: three of the generated world, which the tiny model knows, and an excerpt of a film, which it does not.
+"""Clips to try the page with: three of the generated world, which the tiny model knows, and a piece of a film, which it does not.
 
 They are made when first asked for, the same every time; the page uploads a picked one like any other file.
 """
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from vglamm.data.world.dialogue import dialogues
 from vglamm.data.world.generate import FPS, make_scene
 from vglamm.data.world.ground import film_frames
-from vglamm.data.world.scene import EASY, NORMAL, Difficulty
+from vglamm.data.world.scene import EASY, NORMAL, Difficulty, Scene
 from vglamm.media.mp4 import write_mp4
 
 SIDE, FRAMES = 256, 24
@@ -42,7 +42,7 @@ class Clip:
 
 
 @dataclass(frozen=True)
-class _Drawn:
+class Plan:
     """A clip to draw. Training draws its seeds upwards from 0 and never comes to this one."""
 
     name: str
@@ -53,19 +53,25 @@ class _Drawn:
     kinds: tuple[str, ...]
     credit: str | None = None
 
+    def scene(self) -> Scene:
+        """Everything about the clip, the same every time."""
+        return make_scene(
+            self.seed, level=self.level, difficulty=self.difficulty, frames=FRAMES, size=SIDE, wants=("look", "motion")
+        )
+
 
 _OVER_FILM = replace(NORMAL, name="film", grounds=(("film", 1.0),))
-_DRAWN = (
-    _Drawn("shapes", "Shapes", 900_000_103, "shapes", EASY, ("motion", "look", "description")),
-    _Drawn("mixed", "Stars and a cross", 900_000_105, "mixed", NORMAL, ("look", "motion", "description")),
-    _Drawn("things", "Things in a film", 900_000_104, "things", _OVER_FILM, ("look", "description", "motion"), FILM_CREDIT),
+DRAWN = (
+    Plan("shapes", "Shapes", 900_000_103, "shapes", EASY, ("motion", "look", "description")),
+    Plan("mixed", "Stars and a cross", 900_000_105, "mixed", NORMAL, ("look", "motion", "description")),
+    Plan("things", "Things in a film", 900_000_104, "things", _OVER_FILM, ("look", "description", "motion"), FILM_CREDIT),
 )
 
 
 @cache
 def clips() -> tuple[Clip, ...]:
     """The clips in the order in which they are shown. The first call makes them: ask in a thread."""
-    return (*(_draw(plan) for plan in _DRAWN), _film())
+    return (*(_draw(plan) for plan in DRAWN), _film())
 
 
 def listing() -> dict[str, Any]:
@@ -91,8 +97,8 @@ def content(name: str) -> bytes | None:
     return next((clip.content for clip in clips() if clip.name == name), None)
 
 
-def _draw(plan: _Drawn) -> Clip:
-    scene = make_scene(plan.seed, level=plan.level, difficulty=plan.difficulty, frames=FRAMES, size=SIDE, wants=("look", "motion"))
+def _draw(plan: Plan) -> Clip:
+    scene = plan.scene()
     rng = np.random.default_rng(plan.seed)
     asked = (dialogues(scene, rng, 1, (kind,)) for kind in plan.kinds)
     questions = tuple(dict.fromkeys(turn.question for turns in asked for turn in turns))

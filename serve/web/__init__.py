@@ -1,7 +1,6 @@
-"""The page: its files as they are, the one player of :mod:`vglamm.media`, and the colours of tracks, made from the one list of them.
+"""The page: its files as they are, the one player of :mod:`vglamm.media`, and the colours of tracks, made from their one list.
 
-No file is fetched from elsewhere and none is built. The files hold no data: they are given to anyone, and their script asks for the
-token where the API wants it.
+No file comes from elsewhere and none is built.
 """
 
 from __future__ import annotations

@@ -17,14 +17,7 @@ export const stopped = (error) => error?.name === "AbortError";
 
 export class Api {
   /* askToken: (whether one was wrong) -> a token, or null if there is none to be had. */
-  constructor(askToken) {
-    this.askToken = askToken;
-    const handed = /^#token=(.+)$/.exec(location.hash);
-    if (handed) {
-      sessionStorage.setItem(TOKEN, decodeURIComponent(handed[1]));
-      history.replaceState(null, "", location.pathname + location.search);
-    }
-  }
+  constructor(askToken) { this.askToken = askToken; }
 
   get token() { return sessionStorage.getItem(TOKEN); }
 

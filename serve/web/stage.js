@@ -65,11 +65,13 @@ export class Stage extends Entry {
   seek(position) {
     super.seek(position);
     this.now = this.times[this.position];
+    this.canvas.classList.remove("held");
   }
 
   at(time, anew = false) {
     const was = this.ahead();
     this.now = time;
+    this.canvas.classList.toggle("held", this.held());
     if (anew || was !== this.ahead()) {
       this.position = this.find(time);
       this.draw();
@@ -80,6 +82,12 @@ export class Stage extends Entry {
   ahead() {
     const last = this.times.at(-1), gap = last - (this.times.at(-2) ?? last);
     return Boolean(this.turn?.busy && this.turn.times.length) && this.now > last + Math.max(gap, 0.04);
+  }
+
+  /* Whether the masks on the screen were made for an earlier frame than the one that is shown: they are drawn fainter then. */
+  held() {
+    const { fps } = this.media;
+    return fps > 0 && this.now - this.times[this.find(this.now)] > 1.5 / fps;
   }
 
   step(by) {

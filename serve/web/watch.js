@@ -24,8 +24,8 @@ export class Watch {
 
   async open() {
     const facts = await this.send();
-    const { seconds, frames, size, fps } = facts, url = URL.createObjectURL(this.file);
-    this.stage = new Stage({ url, name: this.file.name, image: frames === 1 && !fps, size, seconds, frames, fps });
+    const { seconds, frames, size, fps, is_image: image } = facts;
+    this.stage = new Stage({ url: URL.createObjectURL(this.file), name: this.file.name, image, size, seconds, frames, fps });
     return this.stage;
   }
 
@@ -63,10 +63,9 @@ export class Watch {
   }
 
   async stream(turn, rate, changed, signal) {
-    const { fps } = this.stage.media, wanted = rate === "every" ? 2 * fps || null : Number(rate);
-    const body = { video: this.video, question: turn.question, stream: true };
-    if (this.session) body.session = this.session;
-    else if (wanted) body.fps = wanted;
+    const frames = rate === "every" ? { every_frame: true } : { fps: Number(rate) };
+    const about = this.session ? { session: this.session } : { video: this.video, ...(this.stage.media.image ? {} : frames) };
+    const body = { ...about, question: turn.question, stream: true };
     await this.receive(turn, this.api.events("answers", body, signal), changed);
   }
 
