@@ -10,6 +10,8 @@ from contextlib import closing
 from dataclasses import replace
 from typing import Any, TypeVar
 
+import numpy as np
+
 from serve.contract import Ask, Correct, Done, Event, PhraseFound, Seen, Text, VideoFacts, Watching
 from serve.kept import Bounds, Kept
 from vglamm.answer import Answer
@@ -19,7 +21,7 @@ from vglamm.media.guarded import open_guarded
 from vglamm.media.limits import Limits
 from vglamm.pixel.anchor import check_mode
 from vglamm.places import join, local_copy
-from vglamm.records import Marks, Phrase, Sampling, VisualTokens
+from vglamm.records import Marks, Phrase, Sampling, VisionInput, VisualTokens
 from vglamm.walk import Clock, Session, Walk
 
 Item = TypeVar("Item")
@@ -133,6 +135,13 @@ class InProcess:
 
     async def ready(self) -> bool:
         return True
+
+    async def check(self) -> None:
+        """Let the model look at one black image, in its turn."""
+        walk = self._walk("")
+        side = walk.config.vision.spatial.image_size
+        black = VisionInput(np.zeros((1, 3, side, side), np.uint8), None)
+        await asyncio.get_running_loop().run_in_executor(self._worker, walk.vision, [black])
 
     def close(self) -> None:
         """End the threads, after what they are at."""

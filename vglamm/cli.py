@@ -21,6 +21,7 @@ from vglamm.commands.doctor import doctor
 from vglamm.commands.evaluate import evaluate
 from vglamm.commands.export import export
 from vglamm.commands.screen import log_to_terminal, out, show_error
+from vglamm.commands.serve import serve
 from vglamm.commands.train import train
 from vglamm.commands.view import view
 from vglamm.errors import VglammError
@@ -31,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # an unexpected exception is a bug: its plain traceback is what a report needs
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (ask, annotate, view, demo, train, evaluate, export, convert, doctor):
+for command in (ask, annotate, serve, view, demo, train, evaluate, export, convert, doctor):
     app.command()(command)
 
 

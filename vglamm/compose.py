@@ -1,4 +1,4 @@
-"""The last stair of every walk: a reply, its tracks and what was sampled become one Answer."""
+"""The last stair of every walk: sights become tracks; a reply, its tracks and what was sampled become one Answer. No torch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from vglamm.answer import Answer
 from vglamm.language.phrases import parse_moments
-from vglamm.records import Reply, Sampling, Track
+from vglamm.records import Reply, Sampling, Sight, Track
 
 
 def compose(
@@ -49,4 +49,21 @@ def corrected(answer: Answer, number: int, track: Track, position: int, timings:
         tracks=(*answer.tracks[:number], track, *answer.tracks[number + 1 :]),
         warnings=(*answer.warnings, f"the mask {name} was corrected by hand on grounding frame {position}"),
         timings=dict(timings or {}),
+    )
+
+
+def tracks(rows: Sequence[Sequence[Sight]], objects: int) -> tuple[Track, ...]:
+    """rows: for each grounding frame the sights of all objects. Returns one track for each object."""
+    return tuple(_track([row[s] for row in rows]) for s in range(objects))
+
+
+def _track(sights: list[Sight]) -> Track:
+    seen = [k for k, sight in enumerate(sights) if sight.rle is not None]
+    return Track(
+        rle=tuple(sight.rle for sight in sights),
+        boxes=tuple(sight.box for sight in sights),
+        scores=tuple(sight.score for sight in sights),
+        score=sum(sights[k].score for k in seen) / len(seen) if seen else 0.0,
+        first=seen[0] if seen else None,
+        last=seen[-1] if seen else None,
     )

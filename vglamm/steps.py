@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vglamm.checkpoint import Dtype, as_dtype
+from vglamm.compose import tracks
 from vglamm.errors import DialogueError, MaskError
 from vglamm.language.dialogue import Scribe, Turns
 from vglamm.language.draft import Draft
@@ -26,7 +27,6 @@ from vglamm.pixel.anchor import MODES, Row, check_mode
 from vglamm.pixel.decoder import Pixel
 from vglamm.pixel.footage import Chunks, Footage
 from vglamm.pixel.marks import by_marks
-from vglamm.pixel.sight import tracks
 from vglamm.records import Marks, Reply, Track, VisionInput, VisualTokens
 from vglamm.vision.encoder import Vision
 

@@ -16,7 +16,7 @@ import torch
 
 from vglamm import checkpoint
 from vglamm.answer import Answer
-from vglamm.compose import compose, corrected
+from vglamm.compose import compose, corrected, tracks
 from vglamm.config import ModelConfig
 from vglamm.errors import DialogueError, MaskError
 from vglamm.frames import Video, choose, end_of, grounding_source, open_frames, vision_input
@@ -24,7 +24,6 @@ from vglamm.language.phrases import parse_reply
 from vglamm.media.read import VideoSource
 from vglamm.model import VideoGLaMM
 from vglamm.pixel.anchor import Row, check_mode
-from vglamm.pixel.sight import tracks
 from vglamm.records import Marks, Phrase, PixelInput, Reply, Sampling, Sight, Track, VisionInput, VisualTokens
 from vglamm.steps import LanguageStep, PixelStep, PixelTask, VisionStep
 

@@ -17,13 +17,12 @@ import numpy as np
 from ray_jobs.annotate.parcel import Parcel, thawed
 from vglamm import checkpoint
 from vglamm.annotation import FAILED, OK, Annotation
-from vglamm.compose import compose
+from vglamm.compose import compose, tracks
 from vglamm.config import ModelConfig
 from vglamm.errors import MaskError, VglammError
 from vglamm.frames import choose, end_of, grounding_source, vision_input
 from vglamm.media.guarded import open_guarded
 from vglamm.media.limits import Limits
-from vglamm.pixel.sight import tracks
 from vglamm.places import local_copy, sha256
 from vglamm.records import Phrase, PixelInput, Reply, Sampling, VisionInput, VisualTokens
 from vglamm.steps import LanguageStep, PixelStep, PixelTask, VisionStep

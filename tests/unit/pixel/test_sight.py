@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 import torch
 
+from vglamm.compose import tracks
 from vglamm.media import rle
 from vglamm.pixel.decoder import MaskLogits
-from vglamm.pixel.sight import look, tracks
+from vglamm.pixel.sight import look
 from vglamm.pixel.track import ABSENT
 from vglamm.records import Sight
 

@@ -1,0 +1,95 @@
+"""Visual tokens and questions -> text and prompts, of many clients together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from ray import serve as ray_serve
+
+from serve.contract import PhraseFound, Text
+from serve.deployments.vision import OTHERS
+from serve.engine import Engine
+from serve.setup import Setup
+from serve.station import Station
+from serve.tracking import weights
+from serve.wire import Asked, Header, Watched
+from vglamm import checkpoint
+from vglamm.language.phrases import parse_reply
+from vglamm.records import Reply, VisualTokens
+from vglamm.steps import LanguageStep
+
+
+class Writer:
+    """A model that writes: its engine, and what answers say of it."""
+
+    def __init__(self, engine: Engine, identity: str) -> None:
+        self.engine, self.identity = engine, identity
+
+    def __del__(self) -> None:
+        self.engine.close()
+
+
+class Language:
+    """Keeps several questions in flight."""
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup, self.station = setup, Station(setup.profile, setup.profile.language)
+        self.own = self._load("")
+
+    async def write(self, watched: Watched, asked: Asked) -> AsyncGenerator[Header | Text | PhraseFound | Reply, None]:
+        """What was seen of the video, then text and phrases as they are written, then the reply with its prompts."""
+        name = ray_serve.get_multiplexed_model_id()
+        writer = await self.other(name) if name else self.own
+        yield replace(watched.header, model=writer.identity)
+        config = writer.engine.step.part.config
+        work = len(watched.tokens.tokens) + (asked.writing.max_new_tokens or config.max_new_tokens)
+        raw, found = "", 0
+        self.station.gauge.take(work)
+        try:
+            question = (watched.tokens, asked.history, asked.question)
+            async with aclosing(writer.engine.ask(question, **asked.writing.options)) as events:
+                async for event in events:
+                    self.station.prove()
+                    if isinstance(event, str):
+                        raw += event
+                        yield Text(event)
+                    elif isinstance(event, Reply):
+                        yield event
+                    else:
+                        yield PhraseFound(found, parse_reply(raw).phrases[-1].text)
+                        found += 1
+        finally:
+            self.station.gauge.done(work)
+
+    @ray_serve.multiplexed(max_num_models_per_replica=OTHERS)
+    async def other(self, name: str) -> Writer:
+        return await asyncio.to_thread(self._load, name)
+
+    def _load(self, name: str) -> Writer:
+        profile, source = self.setup.profile, weights(self.setup.source(name), self.setup.registry)
+        part = checkpoint.load(source, part="language", device=self.station.device, dtype=profile.dtype, quantise=profile.quantise)
+        step = LanguageStep(part, checkpoint.load_tokenizer(source), device=self.station.device)
+        return Writer(Engine(step, profile.language.rows, profile.language.batch), checkpoint.identity(source))
+
+    async def where(self) -> dict[str, Any]:
+        return self.station.where()
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        return self.station.gauge.told()
+
+    async def check_health(self) -> None:
+        """One token about nothing, in company of whatever is in flight."""
+        if self.station.proved:
+            return
+        nothing = VisualTokens(np.zeros((1, self.own.engine.step.part.config.width), np.float32), 0)
+        async with aclosing(self.own.engine.ask((nothing, (), "?"), max_new_tokens=1)) as events:
+            async for _ in events:
+                self.station.prove()
+
+    def __del__(self) -> None:
+        self.station.close()

@@ -1,0 +1,137 @@
+"""Grounding frames and prompts -> sights, frame by frame."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from ray import serve as ray_serve
+from ray.serve.handle import DeploymentHandle
+
+from serve.deployments.vision import OTHERS
+from serve.failures import RAISED, told
+from serve.feed import Feed
+from serve.setup import Setup
+from serve.station import Station
+from serve.tracking import weights
+from serve.wire import Grounding
+from vglamm import checkpoint
+from vglamm.pixel.anchor import Row
+from vglamm.records import PixelInput
+from vglamm.steps import PixelStep, PixelTask
+
+
+@dataclass
+class Stride:
+    """The next frames of one video. stop: set when nobody wants them any more."""
+
+    rows: Iterator[Row]
+    frames: int
+    objects: int
+    stop: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What a stride gave. over: there are no more."""
+
+    rows: list[Row]
+    over: bool
+    error: BaseException | None = None
+
+
+class Pixel:
+    """Tracks several videos by turns of some frames, so that none waits for the end of another. Grounding frames come from decode,
+    a window ahead."""
+
+    def __init__(self, setup: Setup, decode: DeploymentHandle) -> None:
+        self.setup, self.decode, self.station = setup, decode, Station(setup.profile, setup.profile.pixel)
+        self.step = self._load("")
+        self.turn.set_max_batch_size(setup.profile.pixel.batch)
+        self.turn.set_batch_wait_timeout_s(0.0)  # whoever comes while a batch is at work is in the next
+
+    async def ground(self, first: list[PixelInput] | None, task: Grounding) -> AsyncGenerator[list[Row], None]:
+        """Rows as of :class:`vglamm.steps.PixelStep`, in as many pieces as it takes; the first holds one row. first: the first
+        window of frames if it is there, else it is fetched."""
+        name = ray_serve.get_multiplexed_model_id()
+        step = await self.other(name) if name else self.step
+        feed = Feed(self.decode, task.film, first, self.setup.profile.window, name)
+        left, objects = task.frames * task.objects, task.objects
+        stride = Stride(_rows(step, feed, task), 1, objects)
+        self.station.gauge.take(left)
+        try:
+            while True:
+                turn: Turn = await self.turn(stride)
+                if turn.error is not None:
+                    raise turn.error
+                left -= len(turn.rows) * objects
+                self.station.gauge.done(len(turn.rows) * objects)
+                if turn.rows:
+                    yield turn.rows
+                if turn.over:
+                    return
+                stride = replace(stride, frames=max(1, min(step.part.config.chunk, self.setup.profile.pixel.batch // objects)))
+        finally:
+            stride.stop.set()
+            self.station.gauge.done(left)
+            self.station.worker.submit(feed.close)
+
+    @ray_serve.batch(max_batch_size=32, batch_size_fn=lambda strides: sum(_work(stride) for stride in strides))
+    async def turn(self, strides: list[Stride]) -> list[Turn]:
+        """A stride of each, of as many frames x objects as ``batch`` says."""
+        return await self.station.run(lambda: [_advance(stride, self.setup.profile.retry_after) for stride in strides])
+
+    @ray_serve.multiplexed(max_num_models_per_replica=OTHERS)
+    async def other(self, name: str) -> PixelStep:
+        return await asyncio.to_thread(self._load, name)
+
+    def _load(self, name: str) -> PixelStep:
+        part = checkpoint.load(weights(self.setup.source(name), self.setup.registry), part="pixel", device=self.station.device)
+        return PixelStep(part, device=self.station.device, dtype=self.setup.profile.dtype)
+
+    async def where(self) -> dict[str, Any]:
+        return self.station.where()
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        return self.station.gauge.told()
+
+    async def check_health(self) -> None:
+        """One object on one black frame."""
+        if not self.station.proved:
+            config = self.step.part.config
+            frame = PixelInput(np.zeros((1, 3, 32, 32), np.uint8), (32, 32))
+            task = PixelTask([frame], np.zeros((1, config.prompt_width), np.float32), 1)
+            await self.station.run(lambda: list(self.step.stream(task)))
+
+    def __del__(self) -> None:
+        self.station.close()
+
+
+def _rows(step: PixelStep, feed: Feed, task: Grounding) -> Iterator[Row]:
+    if task.marks is not None:
+        return step.correct(feed, task.frames, task.marks)
+    assert task.prompts is not None, "prompts or marks"
+    return step.stream(PixelTask(feed, task.prompts, task.frames, task.mode))
+
+
+def _work(stride: Stride) -> int:
+    """Frames x objects; one frame of very many objects counts as what fits at most."""
+    return 1 if stride.frames == 1 else stride.frames * stride.objects
+
+
+def _advance(stride: Stride, retry_after: float) -> Turn:
+    """What goes wrong with one video is told to its own client."""
+    rows: list[Row] = []
+    try:
+        while len(rows) < stride.frames and not stride.stop.is_set():
+            row = next(stride.rows, None)
+            if row is None:
+                return Turn(rows, True)
+            rows.append(row)
+    except RAISED as error:
+        return Turn(rows, True, told(error, retry_after))
+    return Turn(rows, False)

@@ -1,0 +1,125 @@
+"""Questions of many clients, answered together: a thread that drives a flight, and streams that hear of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import threading
+from collections import deque
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from typing import Any
+
+from vglamm.errors import VglammError, WorkerLost
+from vglamm.records import Reply
+from vglamm.steps import Asked, Event, Flight, LanguageStep, Prompt
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Ticket:
+    """A question on its way. left: nobody listens any more."""
+
+    asked: Asked
+    options: dict[str, Any]
+    loop: asyncio.AbstractEventLoop
+    news: asyncio.Queue[Event | BaseException] = field(default_factory=asyncio.Queue)
+    left: bool = False
+    prompt: Prompt | None = None
+
+    def tell(self, *news: Event | BaseException) -> None:
+        for one in news:
+            self.loop.call_soon_threadsafe(self.news.put_nowait, one)
+
+
+class Engine:
+    """rows: answers that are written together at most. tokens: positions that they may come to need together at most; one answer
+    may always be written. Between two tokens one question is read at most, so that answers go on while questions come."""
+
+    def __init__(self, step: LanguageStep, rows: int, tokens: int) -> None:
+        self.step, self.rows, self.tokens = step, rows, tokens
+        self._inbox: queue.SimpleQueue[_Ticket | None] = queue.SimpleQueue()
+        self._waiting: deque[_Ticket] = deque()
+        self._riding: dict[int, _Ticket] = {}
+        self.thread = threading.Thread(target=self._run, name="language", daemon=True)
+        self.thread.start()
+
+    async def ask(self, asked: Asked, **options: Any) -> AsyncGenerator[Event, None]:
+        """Events as of :meth:`vglamm.steps.LanguageStep.stream`; closing this stops the writing before its next token."""
+        ticket = _Ticket(asked, options, asyncio.get_running_loop())
+        self._inbox.put(ticket)
+        if not self.thread.is_alive():
+            raise WorkerLost("a language engine that has ended", "one that runs", "ask again")
+        try:
+            while True:
+                news = await ticket.news.get()
+                if isinstance(news, BaseException):
+                    raise news
+                yield news
+                if isinstance(news, Reply):
+                    return
+        finally:
+            ticket.left = True
+
+    def close(self) -> None:
+        """End the thread; questions that are not answered yet fail."""
+        self._inbox.put(None)
+        self.thread.join()
+
+    def _run(self) -> None:
+        flight = self.step.flight()
+        try:
+            while self._collect():
+                self._drop_left(flight)
+                self._admit(flight)
+                for key, events in flight.advance().items():
+                    self._tell(key, events)
+        finally:
+            lost = WorkerLost("a language engine that ended", "one that runs until its replica ends", "ask again")
+            for ticket in (*self._riding.values(), *self._waiting):
+                ticket.tell(lost)
+
+    def _collect(self) -> bool:
+        """Take what came in, waiting if there is nothing else to do; False when it is time to end."""
+        while True:
+            try:
+                ticket = self._inbox.get(block=not self._riding and not self._waiting)
+            except queue.Empty:
+                return True
+            if ticket is None:
+                return False
+            self._waiting.append(ticket)
+
+    def _drop_left(self, flight: Flight) -> None:
+        for key in [key for key, ticket in self._riding.items() if ticket.left]:
+            flight.leave(key)
+            del self._riding[key]
+
+    def _admit(self, flight: Flight) -> None:
+        """Let the question that has waited longest join, if there is room."""
+        while self._waiting and len(flight) < self.rows:
+            ticket = self._waiting[0]
+            if ticket.left:
+                self._waiting.popleft()
+                continue
+            try:
+                ticket.prompt = ticket.prompt or self.step.prepare(ticket.asked, **ticket.options)
+            except VglammError as error:
+                self._waiting.popleft()
+                ticket.tell(error)
+                continue
+            if len(flight) and flight.tokens + ticket.prompt.tokens > self.tokens:
+                return
+            self._waiting.popleft()
+            key, events = flight.join(ticket.prompt)
+            self._riding[key] = ticket
+            self._tell(key, events)
+            return
+
+    def _tell(self, key: int, events: list[Event]) -> None:
+        ticket = self._riding[key]
+        ticket.tell(*events)
+        if events and isinstance(events[-1], Reply):
+            del self._riding[key]

@@ -1,0 +1,145 @@
+"""What each part of the endpoint gets of the cluster: one YAML file, or a named one of ``profile_files``. No torch, no Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from vglamm.config import from_tree
+from vglamm.errors import ConfigError
+
+LAYOUTS = ("split", "whole")
+SPLIT = ("decode", "vision", "language", "pixel")
+UNITS = {"decode": "frames", "vision": "frames", "language": "tokens", "pixel": "frames x objects", "whole": "requests"}
+GIB = 1024**3
+
+
+@dataclass(frozen=True)
+class Part:
+    """One deployment. Its work is counted in its own unit: frames for decode and vision, tokens (of prompts and answers) for
+    language, frames x objects for pixel, requests for whole.
+
+    replicas: fewest (0: none while nobody asks) and most. cpus, gpus: of each, fractions allowed. memory: GiB of each that Ray sets
+    aside (0: not counted). labels: of nodes that it may run on. threads: of torch in each. ongoing: requests in each at most.
+    queued: requests that wait at most, of each that sends; more are refused. batch: work that is done together at most. wait:
+    seconds to fill a batch. rows: answers that language writes together at most. load: work of each from which on another
+    replica is wanted; it counts what is at work and what waits. up, down: seconds that a want must last. drain: seconds that a
+    replica which is to end may go on with what it has. check: seconds between two checks of its health.
+    """
+
+    replicas: tuple[int, ...] = (1, 1)
+    cpus: float = 0.25
+    gpus: float = 0.0
+    memory: float = 0.0
+    labels: dict[str, str] = field(default_factory=dict)
+    threads: int = 1
+    ongoing: int = 16
+    queued: int = 64
+    batch: int = 64
+    wait: float = 0.005
+    rows: int = 8
+    load: float = 256.0
+    up: float = 10.0
+    down: float = 120.0
+    drain: float = 60.0
+    check: float = 10.0
+
+    def __post_init__(self) -> None:
+        if len(self.replicas) != 2 or not 0 <= self.replicas[0] <= self.replicas[1] or self.replicas[1] < 1:
+            raise ConfigError(f"replicas {list(self.replicas)}", "[fewest, most], most at least 1", "fix the profile")
+        if min(self.threads, self.ongoing, self.queued, self.batch, self.rows) < 1:
+            raise ConfigError(f"{self}", "threads, ongoing, queued, batch and rows of at least 1", "fix the profile")
+        if min(self.cpus, self.gpus, self.memory, self.wait, self.up, self.down, self.drain) < 0 or self.load <= 0:
+            raise ConfigError(f"{self}", "no negative amount, and a load above 0", "fix the profile")
+
+    @property
+    def resources(self) -> dict[str, Any]:
+        """``ray_actor_options`` of each replica."""
+        asked: dict[str, Any] = {"num_cpus": self.cpus, "num_gpus": self.gpus}
+        asked |= {"memory": int(self.memory * GIB)} if self.memory else {}
+        return asked | ({"label_selector": dict(self.labels)} if self.labels else {})
+
+
+@dataclass(frozen=True)
+class Profile:
+    """layout: "split" (a deployment for each part) or "whole" (one whose replicas hold all three parts and decode). device: "auto"
+    (CUDA where a replica has a GPU that torch can use, else the CPU), "cpu" or "cuda". dtype: of the weights, None as stored.
+    quantise: of the language model. window: grounding frames that are fetched at once. sessions, session_bytes, session_seconds:
+    how many keep their visual tokens, how large all of these together, and how long since one was last used. models: that a
+    replica holds at a time. retry_after: seconds that a refused client is told to wait."""
+
+    name: str
+    layout: str = "split"
+    ingress: Part = Part(cpus=0.25, ongoing=64, queued=64)
+    decode: Part = Part()
+    vision: Part = Part()
+    language: Part = Part()
+    pixel: Part = Part()
+    whole: Part = Part()
+    device: str = "auto"
+    dtype: str | None = None
+    quantise: str | None = None
+    window: int = 64
+    sessions: int = 256
+    session_bytes: int = GIB
+    session_seconds: float = 1800.0
+    models: int = 2
+    retry_after: float = 2.0
+
+    def __post_init__(self) -> None:
+        if self.layout not in LAYOUTS:
+            raise ConfigError(f"layout {self.layout!r}", f"one of {', '.join(LAYOUTS)}", "fix the profile")
+        if self.device not in ("auto", "cpu", "cuda"):
+            raise ConfigError(f"device {self.device!r}", "auto, cpu or cuda", "fix the profile")
+        if min(self.window, self.sessions, self.models) < 1:
+            raise ConfigError("a window, sessions or models of 0", "at least 1", "fix the profile")
+        if self.ingress.replicas[0] < 1:
+            raise ConfigError(
+                "an ingress that scales to none", "at least 1 replica: somebody must take requests", "fix the profile"
+            )
+
+    @property
+    def parts(self) -> dict[str, Part]:
+        """The deployments of the layout, the ingress aside, in the order of the walk."""
+        return {name: getattr(self, name) for name in (("whole",) if self.layout == "whole" else SPLIT)}
+
+    def needs(self) -> dict[str, float]:
+        """The least that lets every deployment run."""
+        parts = (self.ingress, *self.parts.values())
+        return {
+            "CPU": sum(max(part.replicas[0], 1) * part.cpus for part in parts),
+            "GPU": sum(max(part.replicas[0], 1) * part.gpus for part in parts),
+            "memory": GIB * sum(max(part.replicas[0], 1) * part.memory for part in parts),
+        }
+
+    def check(self, has: Mapping[str, float]) -> None:
+        """ConfigError, with the fix, for a profile that this cluster cannot run: its replicas would wait for ever."""
+        for name, needed in self.needs().items():
+            if needed > has.get(name, 0.0) + 1e-9:
+                amounts = [
+                    f"{value / GIB:.1f} GiB" if name == "memory" else f"{value:g} {name}s" for value in (needed, has.get(name, 0.0))
+                ]
+                raise ConfigError(
+                    f"profile {self.name}, which needs {amounts[0]}, on a Ray with {amounts[1]}",
+                    "at least one replica of each part",
+                    "take a smaller profile, lower what its parts ask for, or add nodes",
+                )
+
+
+def load_profile(name: str) -> Profile:
+    """A named profile or a YAML file. ConfigError for an unknown name or key."""
+    from omegaconf import OmegaConf
+
+    folder = Path(str(resources.files("serve"))) / "profile_files"
+    known = sorted(path.stem for path in folder.glob("*.yaml"))
+    path = folder / f"{name}.yaml" if name in known else Path(name)
+    if not path.is_file():
+        raise ConfigError(f"profile {name!r}", f"one of {', '.join(known)}, or a YAML file", "check the name")
+    tree = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path} without settings", "a mapping of parts", "see the named profiles")
+    profile = from_tree(Profile, {str(key): value for key, value in tree.items()})
+    return profile if name not in known else replace(profile, name=name)

@@ -1,0 +1,84 @@
+"""Ray, Serve and the application, up and down: what ``vglamm serve`` does."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+from ray import serve as ray_serve
+from ray.serve.config import HTTPOptions
+
+from serve.app import NAME, Args, application
+from serve.profile import load_profile
+from serve.settings import LOOPBACK, Settings
+from serve.tracking import REGISTRY
+from vglamm import checkpoint
+from vglamm.errors import EnvironmentProblem
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def running(args: Args, address: str | None = None) -> Iterator[str]:
+    """The endpoint's URL while inside; afterwards requests in flight were let finish, and nothing is left. address: of a Ray
+    cluster; without, that of the cluster which this process was submitted to, else a Ray of this machine alone.
+
+    ConfigError or CheckpointError before anything starts, EnvironmentProblem if a part cannot start.
+    """
+    profile, settings = load_profile(args.profile), args.settings()
+    for source in (args.model, *args.models.values()):
+        if not source.startswith(REGISTRY):
+            checkpoint.load_config(source)
+    ours = connect(address)
+    try:
+        profile.check(ray.cluster_resources())
+        ray_serve.start(proxy_location="HeadOnly" if ours else "EveryNode", http_options=http_options(settings))
+        try:
+            ray_serve.run(application(args, profile, settings), name=NAME, route_prefix="/")
+            yield url(settings)
+        except RuntimeError as error:  # Serve's word for a deployment that did not come up
+            raise EnvironmentProblem(
+                f"a part that does not start ({str(error).strip().splitlines()[-1][:300]})",
+                "all parts of the profile",
+                "see the log of its replica in the folder of Ray's session",
+            ) from error
+        finally:
+            ray_serve.shutdown()
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+def connect(address: str | None) -> bool:
+    """Be connected to a Ray; whether it is one of our own, which ends with this process. Its token authentication is on, its
+    dashboard on this machine's own address."""
+    address = address or os.environ.get("RAY_ADDRESS")
+    if ray.is_initialized():
+        return False
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    if address:
+        ray.init(address=address, log_to_driver=False)
+        return False
+    ray.init(address="local", dashboard_host=LOOPBACK, log_to_driver=False)
+    return True
+
+
+def http_options(settings: Settings) -> HTTPOptions:
+    """Where the proxy listens, and its TLS."""
+    options = {"host": settings.host, "port": settings.port}
+    if settings.tls is not None:
+        options |= {
+            "ssl_certfile": settings.tls.certificate,
+            "ssl_keyfile": settings.tls.key,
+            "ssl_keyfile_password": settings.tls.password,
+            "ssl_ca_certs": settings.tls.clients,
+        }
+    return HTTPOptions(**options)
+
+
+def url(settings: Settings) -> str:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"{'http' if settings.tls is None else 'https'}://{host}:{settings.port}"

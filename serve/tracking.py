@@ -1,0 +1,86 @@
+"""MLflow, the only file of the endpoint that imports it: a run for each start, and weights from its registry."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+from vglamm.errors import CheckpointError, EnvironmentProblem
+
+log = logging.getLogger(__name__)
+REGISTRY = "models:/"
+_LONGEST = 500
+
+
+def weights(source: str, registry: str | None = None) -> str:
+    """The checkpoint that ``source`` names: itself, or a local copy of ``models:/NAME@ALIAS`` (or ``/VERSION``) of a registry."""
+    if not source.startswith(REGISTRY):
+        return source
+    mlflow = _mlflow()
+    try:
+        if registry is not None:
+            mlflow.set_registry_uri(registry)
+        folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=source))
+    except (mlflow.exceptions.MlflowException, OSError) as error:
+        raise CheckpointError(
+            f"nothing at {source} ({type(error).__name__})", "a version of a registered model", "check name, alias and registry"
+        ) from error
+    found = sorted(folder.rglob("config.json"), key=lambda path: len(path.parts))
+    found = [path for path in found if (path.parent / "pixel.safetensors").is_file()]
+    if not found:
+        raise CheckpointError(f"{source} without a checkpoint", "a folder as `vglamm convert` writes", "register such a folder")
+    return str(found[0].parent)
+
+
+class Run:
+    """One MLflow run. uri: "local" (``mlflow.db`` in ``folder``) or a server's."""
+
+    def __init__(self, uri: str, folder: Path, name: str, settings: dict[str, Any], tags: dict[str, str]) -> None:
+        self.client, place = _client(uri, folder)
+        found = self.client.get_experiment_by_name("vglamm-serve")
+        experiment = found.experiment_id if found else self.client.create_experiment("vglamm-serve", artifact_location=place)
+        self.id: str = self.client.create_run(experiment, tags=tags, run_name=name).info.run_id
+        for key, value in flat(settings).items():
+            self.client.log_param(self.id, key, value)
+
+    def log(self, numbers: dict[str, float], step: int) -> None:
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        self.client.log_batch(self.id, metrics=[Metric(name, value, now, step) for name, value in numbers.items()])
+
+    def close(self, summary: dict[str, Any], status: str = "FINISHED") -> None:
+        self.client.log_dict(self.id, summary, "summary.json")
+        self.client.set_terminated(self.id, status)
+
+
+def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested settings -> dotted names and short texts, as MLflow's parameters are."""
+    found: dict[str, str] = {}
+    for name, value in tree.items():
+        if isinstance(value, dict) and value:
+            found |= flat(value, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = str(value)[:_LONGEST]
+    return found
+
+
+def _client(uri: str, folder: Path) -> tuple[Any, str | None]:
+    """A client, and where its artifacts go if it keeps its own books."""
+    client = _mlflow().MlflowClient
+    if uri != "local":
+        return client(uri), None
+    folder.mkdir(parents=True, exist_ok=True)
+    for noisy in ("alembic", "mlflow.store.db.utils"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    return client(f"sqlite:///{folder / 'mlflow.db'}"), (folder / "mlflow").as_uri()
+
+
+def _mlflow() -> Any:
+    try:
+        import mlflow
+    except ImportError as error:
+        raise EnvironmentProblem("no mlflow", "the package", "pip install 'vglamm[train]', or turn tracking off") from error
+    return mlflow

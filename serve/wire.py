@@ -1,0 +1,71 @@
+"""What travels between deployments: by reference where it is large. Plain records, no torch, no Ray."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serve.contract import Turns, Watching, Writing
+from vglamm.records import Marks, Sampling, VisionInput, VisualTokens
+
+
+@dataclass(frozen=True)
+class Film:
+    """Which frames of which video: its name in the spool and the options of sampling. A mode plays no part in it."""
+
+    video: str
+    watching: Watching
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the ingress needs to know of a video that was seen. end: seconds when it ends. bytes: of its visual tokens. spent:
+    seconds by stage."""
+
+    sampling: Sampling
+    end: float
+    spent: dict[str, float]
+    bytes: int = 0
+    model: str = ""
+
+
+@dataclass(frozen=True)
+class Look:
+    """Frames for the language model, on their way from decode to vision."""
+
+    given: VisionInput
+    header: Header
+
+
+@dataclass(frozen=True)
+class Watched:
+    """Visual tokens, on their way from vision to language."""
+
+    tokens: VisualTokens
+    header: Header
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question without its video."""
+
+    question: str
+    history: Turns
+    writing: Writing
+
+
+@dataclass(frozen=True)
+class Grounding:
+    """What pixel is to track. frames: K. prompts: float[S, C], or marks by hand of one object."""
+
+    film: Film
+    frames: int
+    mode: str
+    prompts: NDArray[np.float32] | None = None
+    marks: Marks | None = None
+
+    @property
+    def objects(self) -> int:
+        return 1 if self.prompts is None else len(self.prompts)

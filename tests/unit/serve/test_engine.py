@@ -1,0 +1,127 @@
+"""Questions of many clients at once: answers as alone, none disturbed by another's leaving or mistake."""
+
+import asyncio
+import threading
+
+import numpy as np
+import pytest
+
+from serve.engine import Engine
+from tests import fakes
+from vglamm.errors import DialogueError, WorkerLost
+from vglamm.frames import choose, open_frames, vision_input
+from vglamm.records import Reply
+from vglamm.steps import LanguageStep, VisionStep
+
+QUESTIONS = ("what?", "and who is it that moves here?", "a", "where is it?", "why?")
+
+
+@pytest.fixture(scope="module")
+def step() -> LanguageStep:
+    return LanguageStep(fakes.talker().language, fakes.tokenizer())
+
+
+@pytest.fixture(scope="module")
+def tokens():
+    source = open_frames(fakes.video(4), fps=4.0)
+    given = vision_input(source, choose(source, fakes.config(), every_frame=True), fakes.config())
+    return VisionStep(fakes.talker().vision)([given])[0]
+
+
+@pytest.fixture
+def engine(step):
+    made = Engine(step, rows=3, tokens=10_000)
+    yield made
+    made.close()
+    assert not made.thread.is_alive()
+
+
+async def heard(engine: Engine, tokens, question: str, **options) -> list:
+    return [event async for event in engine.ask((tokens, (), question), **options)]
+
+
+async def everyone(engine: Engine, tokens, questions) -> list[list]:
+    return await asyncio.gather(*(heard(engine, tokens, question) for question in questions))
+
+
+def test_many_are_answered_as_one_by_one(engine, step, tokens):
+    for question, events in zip(QUESTIONS, asyncio.run(everyone(engine, tokens, QUESTIONS)), strict=True):
+        alone = list(step.stream((tokens, (), question)))
+        assert events[-1].tokens == alone[-1].tokens
+        assert "".join(event for event in events if isinstance(event, str)) == alone[-1].raw
+        np.testing.assert_allclose(events[-1].prompts, alone[-1].prompts, atol=1e-4)
+
+
+def test_no_more_ride_than_there_are_rows_and_tokens(step, tokens, monkeypatch):
+    most: list[tuple[int, int]] = []
+    advance = step.flight().__class__.advance
+    monkeypatch.setattr(step.flight().__class__, "advance", lambda self: (most.append((len(self), self.tokens)), advance(self))[1])
+    one = step.prepare((tokens, (), "what?")).tokens
+    for rows, budget, ride in ((2, 10_000, 2), (8, 2 * one + 1, 2), (8, 1, 1)):
+        most.clear()
+        engine = Engine(step, rows=rows, tokens=budget)
+        replies = asyncio.run(everyone(engine, tokens, ["what?"] * 5))
+        engine.close()
+        assert [events[-1].raw for events in replies] == [fakes.ANSWER] * 5
+        assert max(count for count, _ in most) == ride
+
+
+def test_a_mistake_is_told_to_who_made_it(engine, tokens):
+    async def mixed():
+        return await asyncio.gather(
+            heard(engine, tokens, "what?"), heard(engine, tokens, " "), heard(engine, tokens, "why?"), return_exceptions=True
+        )
+
+    good, bad, other = asyncio.run(mixed())
+    assert isinstance(bad, DialogueError)
+    assert good[-1].raw == other[-1].raw == fakes.ANSWER
+
+
+def test_who_leaves_stops_before_the_next_token_and_disturbs_nobody(engine, step, tokens):
+    steps: list[int] = []
+    handle = step.part.lm.register_forward_pre_hook(lambda *_: steps.append(1))
+
+    async def leave() -> list:
+        stream = engine.ask((tokens, (), "what?"))
+        await anext(stream)
+        other = asyncio.ensure_future(heard(engine, tokens, "why?"))
+        await anext(stream)
+        await stream.aclose()
+        return await other
+
+    try:
+        rest = asyncio.run(leave())
+        assert rest[-1].raw == fakes.ANSWER
+        before = len(steps)
+        assert asyncio.run(heard(engine, tokens, "why?"))[-1].raw == fakes.ANSWER
+        alone = len(steps) - before
+        assert alone == len(rest[-1].tokens), "nobody else was on board"
+    finally:
+        handle.remove()
+
+
+def test_an_engine_that_fails_fails_its_questions(step, tokens, monkeypatch):
+    engine = Engine(step, rows=2, tokens=10_000)
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    monkeypatch.setattr("vglamm.steps.Flight.advance", lambda self: 1 / 0)
+    with pytest.raises(WorkerLost):
+        asyncio.run(heard(engine, tokens, "what?"))
+    engine.thread.join()
+    with pytest.raises(WorkerLost):
+        asyncio.run(heard(engine, tokens, "what?"))
+
+
+def test_closing_fails_what_is_not_answered(step, tokens):
+    engine = Engine(step, rows=1, tokens=10_000)
+
+    async def closed():
+        stream = engine.ask((tokens, (), "what?"))
+        await anext(stream)
+        engine.close()
+        return [event async for event in stream]
+
+    try:
+        events = asyncio.run(closed())
+    except WorkerLost:
+        return
+    assert isinstance(events[-1], Reply), "it was faster than the closing"
