@@ -20,7 +20,7 @@ LONG   := slow or browser or fault or docs or wheel
 RUN := OMP_NUM_THREADS=1 DS_ACCELERATOR=cpu HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 PYTEST := $(RUN) $(BIN)/python -m pytest
 
-.PHONY: demo install test lint types contracts unit integration test-more system bench soak clean tiny tiny-perception tiny-outlines tiny-segmentation tiny-words tiny-language tiny-tracking tiny-reading tiny-joint
+.PHONY: demo install test lint types contracts unit integration test-more system bench soak clean tiny tiny-looks tiny-moves tiny-segmentation tiny-words tiny-language tiny-tracking tiny-reading tiny-joint
 
 demo: $(STAMP)
 	$(BIN)/vglamm demo --out $(OUT)
@@ -67,15 +67,15 @@ system:
 
 # Stages of the tiny model, two at a time with -j2. Each run goes on where it was interrupted, and is done at once when it is done.
 TRAIN := $(RUN) $(BIN)/vglamm train
-tiny-perception tiny-segmentation tiny-words: $(STAMP)
+tiny-looks tiny-segmentation tiny-words: $(STAMP)
 	$(TRAIN) $@ --local
-tiny-outlines: tiny-perception
+tiny-moves: tiny-looks
 	$(TRAIN) $@ --local
 tiny-language: tiny-words
 	$(TRAIN) $@ --local
 tiny-tracking: tiny-segmentation
 	$(TRAIN) $@ --local
-tiny-reading: tiny-outlines tiny-language
+tiny-reading: tiny-moves tiny-language
 	$(TRAIN) $@ --local
 tiny-joint: tiny-reading tiny-tracking
 	$(TRAIN) $@

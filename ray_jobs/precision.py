@@ -24,11 +24,17 @@ class _AttentionInFloat32(TorchFunctionMode):
 
 
 @contextmanager
+def exact_attention(device: torch.device) -> Iterator[None]:
+    """Inside, a CPU's attention is computed in float32, whatever autocast says."""
+    if device.type != "cpu":
+        yield
+        return
+    with _AttentionInFloat32():
+        yield
+
+
+@contextmanager
 def autocast(device: torch.device) -> Iterator[None]:
-    """bfloat16 autocast with float32 weights; on a CPU all but attention."""
-    with torch.autocast(device.type, torch.bfloat16):
-        if device.type != "cpu":
-            yield
-            return
-        with _AttentionInFloat32():
-            yield
+    """Products in bfloat16 with float32 weights; on a CPU all but attention."""
+    with torch.autocast(device.type, torch.bfloat16), exact_attention(device):
+        yield

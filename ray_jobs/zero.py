@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 
 from ray_jobs.engine import Terms, adamw, learning_rate
 from ray_jobs.moments import FIRST, MASTER, SECOND, Moments, write_moments
+from ray_jobs.precision import exact_attention
 from ray_jobs.recipes import Recipe
 from vglamm.errors import ConfigError
 
@@ -65,7 +67,8 @@ class ZeroEngine:
     def forward(self, batch: Any, totals: Tensor) -> Terms:
         if self.waiting:  # the micro-batch before was not the step's last
             self.engine.step()
-        terms: Terms = self.engine(batch, totals)
+        with exact_attention(self.device) if self.recipe.precision == "autocast" else nullcontext():  # autocast is DeepSpeed's
+            terms: Terms = self.engine(batch, totals)
         return terms
 
     def backward(self, loss: Tensor) -> None:

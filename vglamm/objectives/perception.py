@@ -73,7 +73,7 @@ class PerceptionPreparer:
         """What one tower is shown and should say of it."""
         tower = getattr(self.config.vision, kind)
         codes = [token_codes(o, scene.id_map.shape[1], temporal=kind == "temporal")[frames] for o in scene.objects]
-        seen = {
+        seen: Item = {
             kind: _RESIZED[kind](scene.frames[frames], tower.image_size),
             f"{kind}_owner": owners(scene.id_map[frames], tower.grid),
             f"{kind}_code": np.stack(codes),

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from ray_jobs.engine import PlainEngine, groups, learning_rate
+from ray_jobs.engine import PlainEngine, groups, hidden_matrices, learning_rate, optimisers
+from ray_jobs.precision import autocast
 from ray_jobs.recipes import Group, Optimiser, Recipe
 from vglamm.errors import CheckpointError, ConfigError
 
@@ -47,12 +48,26 @@ def test_a_step_follows_the_schedule_and_clips(lines_recipe: Callable[..., Recip
     engine.backward(engine.forward(batch, torch.ones(1))["loss"])
     expected = torch.cat([p.grad.flatten() for p in module.parameters()]).norm()
     assert engine.step(1) == pytest.approx(float(expected), rel=1e-5)
-    assert engine.optimiser.param_groups[0]["lr"] == 0.5
+    assert engine.optimisers[0].param_groups[0]["lr"] == 0.5
     assert all(p.grad is None for p in module.parameters())
 
 
-def test_state_comes_back(lines_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
-    recipe, batch = lines_recipe(), torch.randn(3, 2)
+def test_muon_trains_what_lies_between_hidden_states() -> None:
+    module = nn.ModuleDict(
+        {"heads": nn.Linear(2, 2), "inner": nn.Linear(2, 2), "lm_head": nn.Linear(2, 2), "words": nn.Embedding(3, 2)}
+    )
+    assert set(hidden_matrices(module)) == {"inner.weight"}
+    adam, muon = optimisers(module, Optimiser(lr=1.0, muon=0.5))
+    shapes = [[tuple(p.shape) for group in o.param_groups for p in group["params"]] for o in (adam, muon)]
+    assert sorted(shapes[0]) == [(2,), (2,), (2,), (2, 2), (2, 2), (3, 2)]
+    assert shapes[1] == [(2, 2)]
+    assert {group["lr"] for group in muon.param_groups} == {0.5}
+    assert len(optimisers(module, Optimiser())) == 1
+
+
+@pytest.mark.parametrize("muon", [0.0, 0.1])
+def test_state_comes_back(lines_recipe: Callable[..., Recipe], tmp_path: Path, muon: float) -> None:
+    recipe, batch = lines_recipe(f"optimiser.muon={muon}"), torch.randn(3, 2)
 
     def stepped(engine: PlainEngine, numbers: range) -> None:
         for number in numbers:
@@ -86,3 +101,21 @@ def test_state_of_another_run_is_refused(lines_recipe: Callable[..., Recipe], tm
 def test_bf16_weights_need_deepspeed(lines_recipe: Callable[..., Recipe]) -> None:
     with pytest.raises(ConfigError, match="autocast"):
         PlainEngine(Two(), lines_recipe("precision=bf16", "zero=2"), CPU)
+
+
+def test_autocast_leaves_attention_in_float32() -> None:
+    seen: list[torch.dtype] = []
+
+    def watch(query: torch.Tensor) -> torch.Tensor:
+        out = nn.functional.scaled_dot_product_attention(query, query, query)
+        seen.append(out.dtype)
+        return out
+
+    query, layer = torch.randn(1, 1, 4, 8), nn.Linear(8, 8)
+    with autocast(CPU):
+        assert layer(query).dtype == torch.bfloat16
+        out = watch(layer(query))
+    assert seen == [torch.float32]
+    out.sum().backward()
+    assert layer.weight.grad is not None
+    assert layer.weight.grad.dtype == torch.float32
