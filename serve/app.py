@@ -115,7 +115,7 @@ def deployed(kind: type, name: str, part: Part, profile: Profile) -> Any:
         "max_replicas": most,
         "upscale_delay_s": part.up,
         "downscale_delay_s": part.down,
-        "look_back_period_s": max(2.0, part.up / 2),
+        "look_back_period_s": max(15.0, part.up),  # must be longer than the time between two reports, 10 s
     }
     if name == "ingress":  # it does no work of its own: requests are its load
         return ray_serve.deployment(kind).options(

@@ -101,7 +101,7 @@ class Routed:
             end=header.end,
             timings=spent,
         )
-        yield Done(answer, wrote - began if first_token is None else first_token, first_mask)
+        yield Done(answer, wrote - began if first_token is None else first_token, first_mask, header.read, len(reply.tokens))
 
     async def correct(self, correction: Correct) -> AsyncGenerator[Event, None]:
         began = time.perf_counter()

@@ -21,14 +21,15 @@ class Film:
 
 @dataclass(frozen=True)
 class Header:
-    """What the ingress needs to know of a video that was seen. end: seconds when it ends. bytes: of its visual tokens. spent:
-    seconds by stage."""
+    """What the ingress needs to know of a video that was seen. end: seconds when it ends. spent: seconds by stage. bytes: of its
+    visual tokens. model: identity of the weights. read: tokens of the prompt."""
 
     sampling: Sampling
     end: float
     spent: dict[str, float]
     bytes: int = 0
     model: str = ""
+    read: int = 0
 
 
 @dataclass(frozen=True)

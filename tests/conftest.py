@@ -15,6 +15,8 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("AWS_ACCESS_KEY_ID", "testing")  # for the S3 server of a test; without them a client asks the network
 os.environ.setdefault("AWS_SECRET_ACCESS_KEY", "testing")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "120")  # a busy machine is slow, not broken
+os.environ.setdefault("RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S", "120")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # silences Ray's notice about machines without a GPU
 
 import random
@@ -80,12 +82,13 @@ def requires_chromedriver() -> str:
 
 @pytest.fixture(scope="session")
 def local_ray() -> Iterator[None]:
-    """One Ray of two CPUs on this machine for the whole session, its workers able to import the checkout."""
+    """One Ray of two CPUs and four pretended GPUs here for the whole session, its workers able to import the checkout."""
     import ray
 
     ray.init(
         address="local",
         num_cpus=2,
+        num_gpus=4,  # pretended, so that a test sees what a profile gives to whom
         include_dashboard=False,
         object_store_memory=512 * 1024**2,
         log_to_driver=False,

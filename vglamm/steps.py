@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from vglamm.checkpoint import Dtype, as_dtype
 from vglamm.compose import tracks
 from vglamm.errors import DialogueError, MaskError
-from vglamm.language.dialogue import Scribe, Turns
+from vglamm.language.dialogue import Dialogue, Scribe, Turns
 from vglamm.language.draft import Draft
 from vglamm.language.generate import RunningBatch, Token
 from vglamm.language.lm import Language
@@ -215,11 +215,18 @@ class LanguageStep(_Step[Language]):
             raise DialogueError(f"max_new_tokens {limit}", "at least 1", "pass a positive number or None")
         if temperature < 0:
             raise DialogueError(f"temperature {temperature}", "0 (greedy) or more", "pass a temperature >= 0")
-        dialogue = self.scribe.ask(history, question, visual=len(tokens.tokens), frames=tokens.frames)
+        dialogue = self._dialogue(tokens, history, question)
         ids_BL = torch.from_numpy(dialogue.ids)[None].to(self.device)
         visual = from_wire(tokens.tokens).to(self.device)
         [inputs_LD] = self.part.fuse(self.part.embed(ids_BL), [visual], [dialogue.start])
         return Prompt(inputs_LD, min(limit, config.context - len(dialogue.ids)), temperature, seed)
+
+    def length(self, asked: Asked | tuple[VisualTokens, Turns, str]) -> int:
+        """Tokens of a prompt, the visual ones included. Raises DialogueError as the call does."""
+        return len(self._dialogue(*asked).ids)
+
+    def _dialogue(self, tokens: VisualTokens, history: Turns, question: str) -> Dialogue:
+        return self.scribe.ask(history, question, visual=len(tokens.tokens), frames=tokens.frames)
 
 
 @dataclass(frozen=True)

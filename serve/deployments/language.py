@@ -45,13 +45,13 @@ class Language:
         """What was seen of the video, then text and phrases as they are written, then the reply with its prompts."""
         name = ray_serve.get_multiplexed_model_id()
         writer = await self.other(name) if name else self.own
-        yield replace(watched.header, model=writer.identity)
-        config = writer.engine.step.part.config
+        step, question = writer.engine.step, (watched.tokens, asked.history, asked.question)
+        yield replace(watched.header, model=writer.identity, read=step.length(question))
+        config = step.part.config
         work = len(watched.tokens.tokens) + (asked.writing.max_new_tokens or config.max_new_tokens)
         raw, found = "", 0
         self.station.gauge.take(work)
         try:
-            question = (watched.tokens, asked.history, asked.question)
             async with aclosing(writer.engine.ask(question, **asked.writing.options)) as events:
                 async for event in events:
                     self.station.prove()

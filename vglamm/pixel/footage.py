@@ -77,14 +77,15 @@ class Footage:
                 yield k, features
 
     def batches(self, first: int, stop: int) -> Iterator[tuple[int, Features]]:
-        """(position of the first, features) of ``config.chunk`` frames at a time, whatever chunks the source gives."""
-        chunk = self.pixel.config.chunk
+        """(position of the first, features) of ``config.chunk`` frames at a time, whatever chunks the source gives; at first of one
+        frame alone, so that its mask does not wait for others."""
+        chunk = 1
         held: list[NDArray[np.uint8]] = []
         for part in self._read(first, stop):
             held.extend(part.frames)
             while len(held) >= chunk:
                 yield first, self._features(np.stack(held[:chunk]))
-                held, first = held[chunk:], first + chunk
+                held, first, chunk = held[chunk:], first + chunk, self.pixel.config.chunk
         if held:
             yield first, self._features(np.stack(held))
 

@@ -77,7 +77,7 @@ def test_closing_a_stream_stops_it_within_one_token_or_frame(backend, walk, unti
     """After the consumer left, at most the item that was at work is finished."""
     steps: list[str] = []
     hooks = [
-        walk.language.part.lm.register_forward_pre_hook(lambda *_: steps.append("token")),
+        walk.language.part.trunk.register_forward_pre_hook(lambda *_: steps.append("token")),
         walk.pixel.part.sam.memory_encoder.register_forward_pre_hook(lambda *_: steps.append("frame")),
     ]
 

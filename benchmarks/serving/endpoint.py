@@ -1,0 +1,102 @@
+"""An endpoint on the Ray that this process is connected to, its replicas within reach."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import ray
+from ray import serve as ray_serve
+from ray.serve.handle import DeploymentHandle
+
+from serve.app import Args, application
+from serve.profile import Part, Profile
+from serve.settings import Settings
+
+Result = TypeVar("Result")
+SLOW = {
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "120",
+    "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "120",
+    "RAY_SERVE_QUEUE_LENGTH_RESPONSE_DEADLINE_S": "2.0",
+    "RAY_SERVE_MAX_QUEUE_LENGTH_RESPONSE_DEADLINE_S": "20.0",
+}
+"""For machines on which other programs run: of Serve's processes, before Ray starts."""
+
+
+def small(**changes: Any) -> Profile:
+    """All parts at a fifth of a CPU, with one replica each unless told otherwise."""
+    part = Part(cpus=0.15, ongoing=16, queued=64, check=5.0, drain=30.0)
+    parts = dict.fromkeys(("ingress", "decode", "vision", "language", "pixel", "whole"), part)
+    return Profile(**({"name": "small", "device": "cpu", **parts} | changes))
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """app: its name. handle: of the ingress. url: "" without HTTP."""
+
+    app: str
+    handle: DeploymentHandle
+    url: str = ""
+
+    def replicas(self, deployment: str) -> list[Any]:
+        """Actors of the replicas that live."""
+        named = ray.util.list_named_actors(all_namespaces=True)
+        prefix = f"SERVE_REPLICA::{self.app}#{deployment}#"
+        return [ray.get_actor(**one) for one in named if one["name"].startswith(prefix)]
+
+    def inside(self, deployment: str, work: Callable[[Any], Result]) -> list[Result]:
+        """What ``work`` gives in each replica of a deployment, called with the deployment's object."""
+        return ray.get([actor.__ray_call__.remote(_reach, work) for actor in self.replicas(deployment)])
+
+    def kill(self, deployment: str) -> None:
+        """Kill one replica as a crash would: its process is gone between two instructions."""
+        self.replicas(deployment)[0].__ray_call__.remote(lambda _: os._exit(1))
+
+    def running(self, deployment: str) -> int:
+        """Replicas that Serve counts as running."""
+        found = ray_serve.status().applications[self.app].deployments[deployment]
+        return int(found.replica_states.get("RUNNING", 0))
+
+
+def _reach(actor: Any, work: Callable[[Any], Result]) -> Result:
+    return work(actor._replica_impl._user_callable_wrapper._callable)
+
+
+def http(port: int) -> str:
+    """Start Serve with its HTTP proxy on this machine; the address."""
+    ray_serve.start(proxy_location="HeadOnly", http_options={"host": "127.0.0.1", "port": port})
+    return f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def served(
+    model: Path | str, spool: Path, profile: Profile, *, app: str = "vglamm", url: str = "", **args: Any
+) -> Iterator[Endpoint]:
+    """An endpoint while inside."""
+    deploy(model, spool, profile, app=app, **args)
+    try:
+        yield Endpoint(app, ray_serve.get_app_handle(app), url)
+    finally:
+        ray_serve.delete(app)
+
+
+def deploy(model: Path | str, spool: Path, profile: Profile, *, app: str = "vglamm", **args: Any) -> None:
+    """Bring an endpoint up, or bring one that runs to this profile."""
+    given = Args(model=str(model), name="fake", spool=str(spool), **args)
+    ray_serve.run(
+        application(given, profile, Settings(spool=str(spool))), name=app, route_prefix=f"/{app}" if app != "vglamm" else "/"
+    )
+
+
+def until(seconds: float, what: str) -> Iterator[None]:
+    """Polls until a deadline, which is an error. what: is waited for."""
+    last = time.monotonic() + seconds
+    while time.monotonic() < last:
+        yield
+        time.sleep(0.2)
+    raise TimeoutError(f"{what} did not happen in {seconds:.0f} s")
