@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,8 @@ from vglamm.language.phrases import parse_reply
 
 EXTRA = "vglamm"
 END = b"data: [DONE]\n\n"
+_UNSETTLED = re.compile(r"(?:<[/p>]{0,2}|\[[SEG]{0,3}|(?<![^\s>\]])(?:[.,;:!?…]+|['’]\w{0,2}))$")
+"""What may still become a tag, or a word before which no blank stands."""
 
 
 @dataclass
@@ -27,8 +30,7 @@ class Written:
         """The text for people that a piece adds."""
         self.raw += piece
         self.pieces += 1
-        settled = self.raw[: _open_tag(self.raw)]
-        return self._more(parse_reply(settled).text.rstrip())
+        return self._more(parse_reply(_UNSETTLED.sub("", self.raw)).text.rstrip())
 
     def finish(self, text: str) -> str:
         """What is left to say of the whole text."""
@@ -39,14 +41,6 @@ class Written:
             return ""
         more, self.shown = text[len(self.shown) :], text
         return more
-
-
-def _open_tag(raw: str) -> int:
-    """Where a tag begins that is not closed yet, or the end."""
-    at = max(raw.rfind("<"), raw.rfind("["))
-    return (
-        at if at >= 0 and not any(raw.startswith(tag, at) for tag in ("<p>", "</p>", "[SEG]")) and len(raw) - at < 5 else len(raw)
-    )
 
 
 @dataclass

@@ -37,7 +37,7 @@ STATUS: dict[type[VglammError], int] = {
 }
 """By the nearest class above. What is not in here is the server's own affair: 500, and its message stays in the log."""
 
-_PLACE = re.compile(r"""(?:[A-Za-z][A-Za-z0-9+.-]*://|(?<![\w.)])/(?=[^\s/'"]))[^\s'",;:)]*""")
+_PLACE = re.compile(r"""(?:[A-Za-z][A-Za-z0-9+.-]*://|(?<![\w.)<])/(?=[^\s/'"]))[^\s'",;:)]*""")
 _BY_STATUS = {404: "not_found", 405: "method_not_allowed", 400: "bad_request", 415: "unsupported_media_type"}
 
 

@@ -34,12 +34,12 @@ HEADERS = {
 }
 """Of every response that does not say otherwise."""
 
-UPLOADS = ("/v1/videos", "/v1/answers", "/v1/jobs")
-"""Paths that take a video as their body."""
+PLAIN, FORMS = "/v1/videos", ("/v1/videos", "/v1/answers", "/v1/jobs")
+"""The path that takes a video as its body, and those that take one in a form; both go to the spool as they come."""
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_ENVELOPE = 64 * 1024
-"""Bytes that a form needs around its file, besides its other parts."""
+_ENVELOPE = 512 * 1024
+"""Bytes of a form that are not its file's."""
 
 
 class Hook(Protocol):
@@ -181,8 +181,10 @@ class Line:
 
 
 def _limit(scope: Scope, headers: Headers, taken: Taken) -> int:
-    if scope["path"] in UPLOADS and "json" not in headers.get("content-type", ""):
-        return taken.media.bytes + _ENVELOPE + taken.parts * taken.part
+    path, kind = scope["path"], headers.get("content-type", "")
+    form = kind.startswith("multipart/form-data")
+    if (form and path in FORMS) or (path == PLAIN and "json" not in kind):
+        return taken.media.bytes + (_ENVELOPE if form else 0)
     return taken.json
 
 

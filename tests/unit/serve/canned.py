@@ -31,8 +31,9 @@ NAMES = ("tiny", "other")
 class Canned:
     """spool: folder or address. The video is really examined; the masks are a square that goes to the right.
 
-    asks: what it was asked. open: streams that are at work. steps: tokens and frames that were made. hold: if set, every step waits
-    for it. fail: raised by a stream after its first piece of text. refuse: raised by a stream at once.
+    asks: what it was asked. open: streams that are at work. steps: tokens and frames that were made. held: every step waits until
+    :meth:`go_on` allows it. fail: raised by a stream after its first piece of text. refuse: raised by a stream at once.
+    stepped, opened, ended: released for every step, every stream that began, and every one that ended in any way.
     """
 
     def __init__(self, spool: str, limits: Limits | None = None) -> None:
@@ -41,11 +42,15 @@ class Canned:
         self.forgotten: list[str] = []
         self.corrections: list[Correct] = []
         self.open = self.steps = 0
-        self.hold: threading.Event | None = None
+        self.held = False
         self.fail: Exception | None = None
         self.refuse: VglammError | None = None
         self.is_ready = True
         self.stepped = threading.Semaphore(0)
+        self.opened, self.ended = threading.Semaphore(0), threading.Semaphore(0)
+        self._known: dict[str, VideoFacts] = {}
+        self._lock, self._allowed = threading.Lock(), 0
+        self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
 
     async def stream(self, ask: Ask) -> AsyncGenerator[Event, None]:
         self.asks.append(ask)
@@ -56,6 +61,7 @@ class Canned:
         facts = await self.probe(ask.video)
         answer = answer_of(ask, facts)
         self.open += 1
+        self.opened.release()
         try:
             for piece in PIECES:
                 await self._step()
@@ -70,6 +76,7 @@ class Canned:
             yield Done(answer, 0.25, 0.5, 40, len(PIECES))
         finally:
             self.open -= 1
+            self.ended.release()
 
     async def correct(self, correction: Correct) -> AsyncGenerator[Event, None]:
         self.corrections.append(correction)
@@ -78,7 +85,9 @@ class Canned:
         yield Done(replace(correction.answer, warnings=("corrected",)), 0.0, 0.5)
 
     async def probe(self, video: str) -> VideoFacts:
-        return await asyncio.to_thread(self._facts, video)
+        if video not in self._known:
+            self._known[video] = await asyncio.to_thread(self._facts, video)
+        return self._known[video]
 
     async def forget(self, session: str) -> None:
         self.forgotten.append(session)
@@ -98,11 +107,25 @@ class Canned:
             return VideoFacts((info.height, info.width), len(source), info.seconds, info.fps, info.is_image)
 
     async def _step(self) -> None:
-        if self.hold is not None:
-            await asyncio.to_thread(self.hold.wait)
         await asyncio.sleep(0)
+        while self.held:
+            go = asyncio.Event()
+            with self._lock:
+                if self._allowed:
+                    self._allowed -= 1
+                    break
+                self._waiting.append((asyncio.get_running_loop(), go))
+            await go.wait()
         self.steps += 1
         self.stepped.release()
+
+    def go_on(self, steps: int = 1_000_000) -> None:
+        """Allow so many steps more. Of any thread."""
+        with self._lock:
+            self._allowed += steps
+            waiting, self._waiting = self._waiting, []
+        for loop, go in waiting:
+            loop.call_soon_threadsafe(go.set)
 
 
 def answer_of(ask: Ask, facts: VideoFacts) -> Answer:
