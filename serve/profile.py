@@ -24,10 +24,11 @@ class Part:
 
     replicas: fewest (0: none while nobody asks) and most. cpus, gpus: of each, fractions allowed. memory: GiB of each that Ray sets
     aside (0: not counted). labels: of nodes that it may run on. threads: of torch in each. ongoing: requests in each at most.
-    queued: requests that wait at most, of each that sends; more are refused. batch: work that is done together at most. wait:
-    seconds to fill a batch. rows: answers that language writes together at most. load: work of each from which on another
-    replica is wanted; it counts what is at work and what waits. up, down: seconds that a want must last. drain: seconds that a
-    replica which is to end may go on with what it has. check: seconds between two checks of its health.
+    queued: requests that wait at most, of each that sends; more are refused. batch: work that is done together at most (of whole:
+    tokens that its answers in flight may need). wait: seconds to fill a batch. rows: answers that are written together at most.
+    load: work of each from which on another replica is wanted; it counts what is at work and what waits. up, down: seconds that a
+    want must last. drain: seconds that a replica which is to end may go on with what it has. check: seconds between two checks of
+    its health.
     """
 
     replicas: tuple[int, ...] = (1, 1)

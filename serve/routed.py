@@ -8,28 +8,24 @@ made again and not told twice.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
-from ray import serve as ray_serve
 from ray.serve.handle import DeploymentHandle, DeploymentResponse
 
 from serve.contract import Ask, Correct, Done, Event, PhraseFound, Seen, Text, VideoFacts
-from serve.failures import RAISED, told
 from serve.kept import Bounds, Kept
+from serve.retry import Retry
 from serve.setup import Setup
+from serve.through import running
 from serve.wire import Asked, Film, Grounding, Header
 from vglamm.compose import compose, corrected, tracks
-from vglamm.errors import VglammError, WorkerLost
+from vglamm.errors import WorkerLost
 from vglamm.records import Marks, Reply, Sight
 
-log = logging.getLogger(__name__)
-Result = TypeVar("Result")
 Row = tuple[int, list[Sight]]
 
 
@@ -54,7 +50,7 @@ class Routed:
 
     def __init__(self, handles: Handles, setup: Setup) -> None:
         profile = setup.profile
-        self.handles, self.setup = handles, setup
+        self.handles, self.setup, self.retry = handles, setup, Retry(profile.retry_after)
         self.kept: Kept[tuple[Film, str, Any]] = Kept(Bounds(profile.sessions, profile.session_bytes, profile.session_seconds))
 
     async def stream(self, ask: Ask) -> AsyncGenerator[Event, None]:
@@ -124,7 +120,7 @@ class Routed:
         yield Done(corrected(answer, number, track, correction.position, spent), 0.0, first)
 
     async def probe(self, video: str) -> VideoFacts:
-        facts: VideoFacts = await self._again(lambda: self.handles.decode.probe.remote(video))
+        facts: VideoFacts = await self.retry.call(lambda: self.handles.decode.probe.remote(video))
         return facts
 
     async def forget(self, session: str) -> None:
@@ -147,7 +143,7 @@ class Routed:
                     yield event
 
         heard: list[Any] = []
-        async with aclosing(self._twice(make)) as events:
+        async with aclosing(self.retry.stream(make)) as events:
             async for number, event in events:
                 if number == len(heard):
                     heard.append(event if isinstance(event, Text | PhraseFound) else type(event))
@@ -190,117 +186,14 @@ class Routed:
                 stream.cancel()
 
         known: set[int] = set()
-        async with aclosing(self._twice(make)) as rows:
+        async with aclosing(self.retry.stream(make)) as rows:
             async for _, row in rows:
                 if row[0] not in known:
                     known.add(row[0])
                     yield row
-
-    async def _twice(self, make: Callable[[bool], AsyncGenerator[Result, None]]) -> AsyncGenerator[tuple[int, Result], None]:
-        """The items of ``make(False)`` with their numbers; if a replica is lost, those of ``make(True)``, counted from 0 again."""
-        for again in (False, True):
-            try:
-                async with aclosing(make(again)) as items:
-                    number = 0
-                    async for item in items:
-                        yield number, item
-                        number += 1
-                return
-            except RAISED as error:
-                self._raise_unless_lost(error, again)
-
-    async def _again(self, make: Callable[[], Awaitable[Result]]) -> Result:
-        for again in (False, True):
-            try:
-                return await make()
-            except RAISED as error:
-                self._raise_unless_lost(error, again)
-        raise AssertionError("returned or raised")
-
-    def _raise_unless_lost(self, error: BaseException, again: bool) -> None:
-        cause = told(error, self.setup.profile.retry_after)
-        if again or not isinstance(cause, WorkerLost):
-            if isinstance(cause, VglammError):
-                raise cause from None
-            raise error
-        log.warning("a replica was lost: its request is tried once more")
 
     @staticmethod
     def _has(correction: Correct) -> bool:
         """Whether the answer has the track on the frame; else the marks are refused by who knows why."""
         known = correction.answer.tracks
         return 0 <= correction.track < len(known) and 0 <= correction.position < len(known[correction.track].rle)
-
-
-class Through:
-    """The backend of the whole layout: one deployment does it all."""
-
-    def __init__(self, whole: DeploymentHandle, setup: Setup) -> None:
-        self.whole, self.setup = whole, setup
-
-    async def stream(self, ask: Ask) -> AsyncGenerator[Event, None]:
-        self.setup.name(ask.model)
-        async with aclosing(self._events("stream", ask, ask.session)) as events:
-            async for event in events:
-                yield event
-
-    async def correct(self, correction: Correct) -> AsyncGenerator[Event, None]:
-        async with aclosing(self._events("correct", correction, correction.ask.session)) as events:
-            async for event in events:
-                yield event
-
-    async def _events(self, method: str, given: Ask | Correct, session: str | None) -> AsyncGenerator[Event, None]:
-        """Retried once if the replica is lost; what was told is not told again."""
-        heard = 0
-        for again in (False, True):
-            handle = self.whole.options(method_name=method, stream=True, **({"session_id": session} if session else {}))
-            stream = handle.remote(given)
-            number = 0
-            try:
-                async for event in stream:
-                    number += 1
-                    if number > heard:
-                        heard = number
-                        yield event
-                return
-            except RAISED as error:
-                cause = told(error, self.setup.profile.retry_after)
-                if again or not isinstance(cause, WorkerLost):
-                    if isinstance(cause, VglammError):
-                        raise cause from None
-                    raise
-            finally:
-                stream.cancel()
-
-    async def probe(self, video: str) -> VideoFacts:
-        try:
-            facts: VideoFacts = await self.whole.probe.remote(video)
-        except RAISED as error:
-            cause = told(error, self.setup.profile.retry_after)
-            if isinstance(cause, VglammError) and not isinstance(cause, WorkerLost):
-                raise cause from None
-            facts = await self.whole.probe.remote(video)
-        return facts
-
-    async def forget(self, session: str) -> None:
-        with contextlib.suppress(*RAISED):  # a replica that is gone keeps nothing
-            await self.whole.options(session_id=session).forget.remote(session)
-
-    async def models(self) -> tuple[str, ...]:
-        return self.setup.names
-
-    async def ready(self) -> bool:
-        return await asyncio.to_thread(running, self.setup)
-
-
-def running(setup: Setup) -> bool:
-    """Whether every part has a replica that runs, or may start when asked."""
-    try:
-        found = ray_serve.status().applications[ray_serve.get_replica_context().app_name].deployments
-    except RAISED:
-        return False
-    for name, part in setup.profile.parts.items():
-        deployment = found.get(name)
-        if deployment is None or (part.replicas[0] and not deployment.replica_states.get("RUNNING", 0)):
-            return False
-    return True

@@ -30,7 +30,7 @@ SLOW = {
 
 def small(**changes: Any) -> Profile:
     """All parts at a fifth of a CPU, with one replica each unless told otherwise."""
-    part = Part(cpus=0.15, ongoing=16, queued=64, check=5.0, drain=30.0)
+    part = Part(cpus=0.15, ongoing=16, queued=64, batch=4096, check=5.0, drain=30.0)
     parts = dict.fromkeys(("ingress", "decode", "vision", "language", "pixel", "whole"), part)
     return Profile(**({"name": "small", "device": "cpu", **parts} | changes))
 

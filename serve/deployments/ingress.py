@@ -17,10 +17,11 @@ from starlette.types import ASGIApp
 from serve.contract import Ask, Backend, Correct, Done, Event, PhraseFound, Seen, Text, VideoFacts
 from serve.failures import RAISED
 from serve.ingress import api
-from serve.routed import Handles, Routed, Through
+from serve.routed import Handles, Routed
 from serve.settings import Settings
 from serve.setup import Setup
 from serve.tally import Note
+from serve.through import Through
 from vglamm.errors import VglammError
 
 _LATENCIES = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0]

@@ -26,7 +26,8 @@ class Whole:
             for name, source in setup.models
         }
         bounds = Bounds(profile.sessions, profile.session_bytes, profile.session_seconds)
-        self.inner = InProcess(walks, setup.spool, limits=setup.limits, bounds=bounds)
+        part = profile.whole
+        self.inner = InProcess(walks, setup.spool, limits=setup.limits, bounds=bounds, rows=part.rows, tokens=part.batch)
 
     async def stream(self, ask: Ask) -> AsyncGenerator[Event, None]:
         async with aclosing(self._counted(self.inner.stream(ask))) as events:

@@ -51,7 +51,7 @@ def test_a_further_question_does_not_see_the_video_again(backend, walk):
         turns = (("what?", first.raw),)
         second = heard(backend, Ask("clip.mp4", "and?", ALL, session="s", history=turns))[-1].answer
         assert runs == [1]
-        lost = InProcess({"fake": walk}, backend.spool)
+        lost = InProcess({"fake": walk}, backend.films.spool)
         rebuilt = heard(lost, Ask("clip.mp4", "and?", ALL, session="s", history=turns))[-1].answer
         lost.close()
         assert runs == [1, 1]
@@ -89,6 +89,8 @@ def test_closing_a_stream_stops_it_within_one_token_or_frame(backend, walk, unti
         count = len(steps)
         await stream.aclose()
         await backend.forget("the worker is idle once this ran")
+        while backend.engines["fake"]._riding:
+            await asyncio.sleep(0.01)
         return len(steps) - count
 
     try:

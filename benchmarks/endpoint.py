@@ -1,0 +1,137 @@
+"""The endpoint against one process: what the split layout adds to an answer, and what it gains when many ask."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.bulk import rays
+from benchmarks.bulk.footage import write_clips
+from benchmarks.bulk.model import resolved
+from benchmarks.measure import Spread, interleaved, ratios
+from benchmarks.report import Row, Section
+from benchmarks.serving.endpoint import Endpoint, served, small
+from serve.contract import Ask, Done, Seen, Text, Watching
+from vglamm import checkpoint
+from vglamm.config import ModelConfig
+from vglamm.walk import Walk, load
+
+BASE, PER_MB = 25.0, 1.2
+"""Milliseconds that four deployments may add, and that a megabyte between them may."""
+CLIENTS, GAIN = 8, 1.4
+QUESTION = "What is there?"
+
+
+def run(*, rounds: int, model: str = "tiny", answers: int = 24) -> Section:
+    with tempfile.TemporaryDirectory(prefix="vglamm-bench-") as scratch:
+        folder = Path(scratch)
+        source, what = resolved(model, folder / "model")
+        [clip] = write_clips(folder, 1)
+        with rays.one_node():
+            return _measure(source, what, clip, rounds, answers)
+
+
+def _measure(source: str, what: str, clip: Path, rounds: int, answers: int) -> Section:
+    from ray import serve as ray_serve
+
+    ask = Ask(clip.name, QUESTION, Watching(every_frame=True))
+    ray_serve.start(proxy_location="Disabled")
+    walk = load(source)
+    try:
+        with served(source, clip.parent, small(), app="bench") as endpoint:
+            told: list[tuple[Done, float, float]] = []
+            arms = {
+                "one process": lambda: walk.ask(clip, QUESTION, every_frame=True),
+                "split": lambda: told.append(through(endpoint, ask)),
+            }
+            for arm in arms.values():
+                arm()  # what is loaded and opened at a first request is not measured
+            told.clear()
+            seconds = interleaved(arms, rounds)
+            rates = [(loop(walk, clip, answers), crowd(endpoint, ask, answers)) for _ in range(rounds)]
+    finally:
+        ray_serve.shutdown()
+    frames = len(told[0][0].answer.sampling.grounding_indices)
+    megabytes = crossing(checkpoint.load_config(source), frames) / 1e6
+    added = [1000 * (b - a) for a, b in zip(seconds["one process"], seconds["split"], strict=True)]
+    goal = BASE + PER_MB * megabytes
+    late = [(first - text) / each for first, text, each in (_mask_times(*one) for one in told)]
+    rows = (
+        Row("latency that the split layout adds", Spread.of(added), " ms", at_most=goal),
+        Row(
+            f"answers/s, {CLIENTS} clients of the split layout / one loop in one process",
+            ratios(*_columns(rates)),
+            "x",
+            at_least=GAIN,
+        ),
+        Row("first mask after the end of the text, in frames' times", Spread.of(late), "", at_most=1.0),
+    )
+    how = (
+        f"Model: {what}. One clip of {frames} grounding frames, {rounds} rounds, one torch thread everywhere, one replica of each "
+        f"part on this machine. Between deployments go {megabytes:.1f} MB a question, so the goal of the first row is {BASE:g} ms "
+        f"+ {PER_MB:g} ms/MB. {answers} answers for each rate."
+    )
+    details = [(f"{name}: an answer", Spread.of(found).text(" s")) for name, found in seconds.items()]
+    details += [("answers/s, one loop", Spread.of([one for one, _ in rates]).text(""))]
+    details += [(f"answers/s, {CLIENTS} clients", Spread.of([many for _, many in rates]).text(""))]
+    details += [("time to first token", Spread.of([done.first_token_s for done, _, _ in told]).text(" s"))]
+    return Section("The endpoint", how, rows, tuple(details))
+
+
+def crossing(config: ModelConfig, frames: int) -> int:
+    """Bytes between deployments for one question about a square video: frames for both, visual tokens."""
+    vision, pixel = config.vision, config.pixel
+    seen = 3 * vision.frames * (vision.spatial.image_size**2 + vision.temporal.image_size**2)
+    return seen + 4 * vision.video_tokens * config.language.width + 3 * frames * pixel.longest**2
+
+
+def through(endpoint: Endpoint, ask: Ask) -> tuple[Done, float, float]:
+    """The end of an answer; seconds from its beginning to the last text and to the last mask."""
+    began, text, mask = time.perf_counter(), 0.0, 0.0
+    for event in endpoint.handle.options(stream=True).stream.remote(ask):
+        match event:
+            case Text():
+                text = time.perf_counter() - began
+            case Seen():
+                mask = time.perf_counter() - began
+            case Done():
+                return event, text, mask
+    raise AssertionError("a stream ends with Done")
+
+
+def _mask_times(done: Done, text: float, last: float) -> tuple[float, float, float]:
+    """Seconds to the first mask, to the end of the text, and of a frame on the average."""
+    assert done.first_mask_s is not None, "the model grounds what it says"
+    frames = len(done.answer.sampling.grounding_indices)
+    return done.first_mask_s, text, (last - text) / frames
+
+
+def loop(walk: Walk, clip: Path, answers: int) -> float:
+    """Answers per second of one question after the other, in one process."""
+    began = time.perf_counter()
+    for _ in range(answers):
+        walk.ask(clip, QUESTION, every_frame=True)
+    return answers / (time.perf_counter() - began)
+
+
+def crowd(endpoint: Endpoint, ask: Ask, answers: int) -> float:
+    """Answers per second of :data:`CLIENTS` at a time."""
+    left = iter(range(answers))
+
+    async def client() -> None:
+        while next(left, None) is not None:
+            async for _ in endpoint.handle.options(stream=True).stream.remote(ask):
+                pass
+
+    async def everyone() -> None:
+        await asyncio.gather(*(client() for _ in range(CLIENTS)))
+
+    began = time.perf_counter()
+    asyncio.run(everyone())
+    return answers / (time.perf_counter() - began)
+
+
+def _columns(rates: list[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    return [many for _, many in rates], [one for one, _ in rates]
