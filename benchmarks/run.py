@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import batching, generation, memory, objects, realtime
+from benchmarks import batching, driver_memory, efficiency, endpoint, generation, memory, object_store, objects, realtime, rle
 from benchmarks.report import Section, load_average, machine, page
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
@@ -22,6 +22,11 @@ ALL: dict[str, tuple[Callable[..., Section], int, int]] = {
     "objects": (objects.run, 7, 2),
     "memory": (memory.run, 3, 1),
     "realtime": (realtime.run, 5, 1),
+    "rle": (rle.run, 1, 1),
+    "efficiency": (efficiency.run, 2, 1),
+    "object_store": (object_store.run, 1, 1),
+    "driver_memory": (driver_memory.run, 1, 1),
+    "endpoint": (endpoint.run, 5, 2),
 }
 """name -> (benchmark, rounds of a full run, rounds of a quick one)."""
 

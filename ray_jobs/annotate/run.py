@@ -113,7 +113,7 @@ def _run(
     board = ray.remote(Board).options(num_cpus=0, scheduling_strategy=here).remote()
     for alone in (False, True):
         if missing:
-            heard = _hear(_dataset(job, ledger, missing, board, alone), board, parts, summary, watch)
+            heard = _hear(pipeline(job, ledger, missing, board, alone), board, parts, summary, watch)
             missing = [one for one in missing if one.position not in heard]
             for position in ledger.done(one.position for one in missing):  # written, but the receipt was lost
                 summary.done += 1
@@ -125,7 +125,7 @@ def _run(
             "a video that no stage dies of",
             "look at it alone",
         )
-        ledger.write(one.position, rows_of(_parcel(one, job).fail(type(lost).__name__, str(lost))))
+        ledger.write(one.position, rows_of(parcel_of(one, job).fail(type(lost).__name__, str(lost))))
         summary.lose(len(one.questions))
         parts.done(one.position)
     watch(summary.progress(_read(board)))
@@ -167,15 +167,16 @@ def _read(board: Any) -> dict[str, Tally]:
     return tallies
 
 
-def _dataset(job: BulkJob, ledger: Ledger, missing: list[Job], board: Any, alone: bool) -> ray.data.Dataset:
-    """One block for each video: the unit of work, of retrying and of back pressure. alone: no video shares a batch."""
+def pipeline(job: BulkJob, ledger: Ledger, missing: list[Job], board: Any, alone: bool = False) -> ray.data.Dataset:
+    """The stages over the videos of ``missing``, not yet begun; its rows are receipts. One block for each video: the unit of work, of
+    retrying and of back pressure. board: an actor of :class:`Board`. alone: no video shares a batch."""
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.max_errored_blocks = -1  # of a block whose worker dies again and again: its rows are written as lost
     context.execution_no_progress_timeout_s = job.profile.stall
     context.print_on_execution_start = False  # the job has a display of its own
     context.issue_detectors_config.detectors = []  # they advise `memory=`, which is for the profile to say
-    blocks = [ray.put(pack([_parcel(one, job)])) for one in missing]
+    blocks = [ray.put(pack([parcel_of(one, job)])) for one in missing]
     data = ray.data.from_arrow_refs(blocks)
     stages = WHOLE if job.profile.layout == "whole" else SPLIT
     with warnings.catch_warnings():
@@ -202,7 +203,8 @@ def _dataset(job: BulkJob, ledger: Ledger, missing: list[Job], board: Any, alone
     return data
 
 
-def _parcel(one: Job, job: BulkJob) -> Parcel:
+def parcel_of(one: Job, job: BulkJob) -> Parcel:
+    """A video as it enters the first stage."""
     plain = {
         "id": one.id,
         "video": one.video or one.id,
@@ -219,7 +221,7 @@ def _parcel(one: Job, job: BulkJob) -> Parcel:
 
 
 def _skipped(one: Job, job: BulkJob) -> list[Annotation]:
-    given = _parcel(one, job).fail("VideoUnreadable", one.skipped or "")
+    given = parcel_of(one, job).fail("VideoUnreadable", one.skipped or "")
     return [
         Annotation(**{name: getattr(row, name) for name in row.__dataclass_fields__} | {"status": SKIPPED})
         for row in rows_of(given)

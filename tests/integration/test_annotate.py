@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 import vglamm
+from benchmarks.bulk.job import SMALL, bulk_job
 from ray_jobs.annotate.profile import Pool, Profile
 from ray_jobs.annotate.run import annotate
-from tests.integration.bulk import SMALL, WHOLE, bulk_job, clips
+from tests.integration.bulk import clips
 from vglamm import annotation
 from vglamm.errors import ConfigError
 
@@ -27,7 +28,9 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("profile", [SMALL, pytest.param(WHOLE, marks=pytest.mark.slow)], ids=["split", "whole"])
+@pytest.mark.parametrize(
+    "profile", [SMALL, pytest.param(replace(SMALL, layout="whole"), marks=pytest.mark.slow)], ids=["split", "whole"]
+)
 def test_rows_are_bit_for_bit_what_ask_says_and_nothing_is_lost(
     talker: Path, videos: Path, tmp_path: Path, profile: Profile
 ) -> None:

@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 from pyarrow import fs
 
+from benchmarks.bulk.job import SMALL, bulk_job
 from ray_jobs.annotate.manifest import read_manifest
 from ray_jobs.annotate.parcel import Parcel, pack
 from ray_jobs.annotate.run import BulkJob, annotate
 from ray_jobs.annotate.stages import Decode, Say, See, Settings
-from tests.integration.bulk import SMALL, bulk_job, clips
+from tests.integration.bulk import clips
 from vglamm import annotation
 from vglamm.errors import ConfigError
 from vglamm.places import Place
@@ -32,7 +33,7 @@ from pathlib import Path
 import ray
 from ray_jobs.annotate.profile import Pool
 from ray_jobs.annotate.run import annotate
-from tests.integration.bulk import SMALL, bulk_job
+from benchmarks.bulk.job import SMALL, bulk_job
 ray.init(address="local", num_cpus=4, num_gpus=4, include_dashboard=False, object_store_memory=200 * 1024**2, log_to_driver=False)
 profile = replace(
     SMALL, device="auto",
