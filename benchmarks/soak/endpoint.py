@@ -58,8 +58,8 @@ def run(*, model: str, short: bool) -> Section:
             finally:
                 ray_serve.shutdown()
     how = (
-        f"Model: {what}. Two replicas of each part for all but the flood; clients over HTTP, each asking once more if its connection "
-        "died with a replica of the ingress."
+        f"Model: {what}. Two replicas of each part for all but the flood; clients over HTTP, each asking once more if its "
+        "connection died with a replica of the ingress."
     )
     return Section("The endpoint, for long", how, tuple(rows))
 

@@ -1,0 +1,252 @@
+"""The walk over deployments, with deployments that do as a test says: what is passed on, what is told twice, what is given up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from ray.exceptions import ActorDiedError, RayTaskError
+from ray.serve.exceptions import BackPressureError
+
+from serve.contract import Ask, Correct, Done, PhraseFound, Seen, Text, Watching
+from serve.profile import Profile
+from serve.retry import Retry
+from serve.routed import Handles, Routed
+from serve.setup import Setup
+from serve.wire import Header
+from vglamm.errors import ModelUnknown, Overloaded, VideoTooLarge, WorkerLost
+from vglamm.media import rle
+from vglamm.media.limits import Limits
+from vglamm.records import Phrase, Reply, Sampling, Sight
+
+FRAMES = 4
+SAMPLING = Sampling((0, 2), (0.0, 0.5), tuple(range(FRAMES)), (0.0, 0.25, 0.5, 0.75), FRAMES, 4.0, (8, 8))
+PROMPTS = np.ones((1, 4), np.float32)
+REPLY = Reply("<p>it</p>[SEG]", "it", (Phrase("it", 0, 2, 0),), PROMPTS, (5, 6), "stop")
+[RLE] = rle.encode(np.ones((1, 8, 8), bool))
+WRITTEN = (
+    Header(SAMPLING, 1.0, {"probe": 1.0, "decode": 2.0, "vision": 3.0}, 100, "fake@0", 40),
+    Text("<p>it</p>[SEG]"),
+    PhraseFound(0, "it"),
+    REPLY,
+)
+ROWS = tuple((k, [Sight(RLE, (0.0, 0.0, 8.0, 8.0), 0.5)]) for k in range(FRAMES))
+
+
+class Response:
+    """What a handle gives: awaited once, or iterated; a reference for others."""
+
+    def __init__(self, name: str, items: list[Any]) -> None:
+        self.name, self.items, self.cancelled = name, list(items), False
+
+    def __await__(self):
+        yield from asyncio.sleep(0).__await__()
+        [item] = self.items
+        if isinstance(item, BaseException):
+            raise item
+        return item
+
+    async def __aiter__(self):
+        for item in self.items:
+            await asyncio.sleep(0)
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+
+    async def _to_object_ref(self) -> str:
+        return f"ref of {self.name}"
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+class Part:
+    """A deployment's handle. script: what each call gives in turn, the last for all that follow; asked: with what it was called."""
+
+    def __init__(self, name: str, *script: list[Any]) -> None:
+        self.name, self.script, self.asked, self.given = name, list(script), [], []
+
+    def options(self, **_: Any) -> Part:
+        return self
+
+    def __getattr__(self, method: str) -> Any:
+        part = self
+
+        class Method:
+            def remote(self, *given: Any) -> Response:
+                part.asked.append((method, *given))
+                items = part.script.pop(0) if len(part.script) > 1 else part.script[0]
+                part.given.append(Response(f"{part.name}.{method}", items))
+                return part.given[-1]
+
+        return Method()
+
+
+def routed(language: Part | None = None, pixel: Part | None = None, decode: Part | None = None) -> tuple[Routed, Handles]:
+    handles = Handles(
+        decode or Part("decode", ["frames"]),
+        Part("vision", ["tokens"]),
+        language or Part("language", list(WRITTEN)),
+        pixel or Part("pixel", [[ROWS[0]], list(ROWS[1:])]),
+    )
+    setup = Setup((("fake", "folder"), ("other", "folder")), Profile("p", retry_after=7.0), "spool", Limits())
+    return Routed(handles, setup), handles
+
+
+def heard(backend: Routed, ask: Ask) -> list[Any]:
+    async def listen() -> list[Any]:
+        return [event async for event in backend.stream(ask)]
+
+    return asyncio.run(listen())
+
+
+ASK = Ask("v", "what?", Watching(every_frame=True), source="upload")
+
+
+def test_frames_for_pixel_are_asked_for_at_once_and_everything_goes_by_reference():
+    backend, handles = routed()
+    events = heard(backend, ASK)
+    assert [type(event) for event in events] == [Text, PhraseFound, *[Seen] * FRAMES, Done]
+    assert handles.decode.asked[0][0] == "frames", "before look: it overlaps vision and language"
+    [(_, look)] = [given for given in handles.vision.asked]
+    assert look.name == "decode.look"
+    [(_, watched, _)] = handles.language.asked
+    assert watched.name == "vision.see"
+    [(_, first, task)] = handles.pixel.asked
+    assert first is handles.decode.given[0]
+    assert (task.frames, task.mode) == (FRAMES, "video")
+    answer = events[-1].answer
+    assert (answer.text, answer.source, answer.model, answer.tracks[0].rle) == ("it", "upload", "fake@0", (RLE,) * FRAMES)
+    assert (answer.timings["decode"], answer.timings["vision"]) == (2.0, 3.0)
+    assert (events[-1].read_tokens, events[-1].written_tokens) == (40, 2)
+
+
+LOST = ActorDiedError()
+
+
+def test_a_lost_language_replica_is_asked_once_more_and_nothing_is_told_twice():
+    backend, handles = routed(Part("language", [*WRITTEN[:2], LOST], list(WRITTEN)))
+    assert [type(event) for event in heard(backend, ASK)] == [Text, PhraseFound, *[Seen] * FRAMES, Done]
+    assert len(handles.vision.asked) == len(handles.language.asked) == 2
+
+
+def test_another_text_than_before_is_given_up():
+    other = [WRITTEN[0], Text("another"), *WRITTEN[2:]]
+    backend, _ = routed(Part("language", [*WRITTEN[:2], LOST], other))
+    with pytest.raises(WorkerLost, match="another text"):
+        heard(backend, ASK)
+
+
+def test_a_lost_pixel_replica_is_asked_once_more_without_the_first_window():
+    backend, handles = routed(pixel=Part("pixel", [[ROWS[0]], [ROWS[1]], LOST], [[ROWS[0]], list(ROWS[1:])]))
+    seen = [event.position for event in heard(backend, ASK) if isinstance(event, Seen)]
+    assert seen == [0, 1, 2, 3]
+    assert [given[1] is None for given in handles.pixel.asked] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("failure", "kind"),
+    [
+        (LOST, WorkerLost),
+        (BackPressureError(5, 4), Overloaded),
+        (RayTaskError("look", "a traceback", VideoTooLarge("a", "b", "c")).as_instanceof_cause(), VideoTooLarge),
+    ],
+)
+def test_what_does_not_go_away_is_told(failure, kind):
+    backend, handles = routed(Part("language", [failure]))
+    with pytest.raises(kind) as caught:
+        heard(backend, ASK)
+    assert type(caught.value) is kind
+    assert len(handles.language.asked) == (2 if kind is WorkerLost else 1)
+    if kind is Overloaded:
+        assert caught.value.retry_after == 7.0
+    assert all(response.cancelled for response in handles.decode.given)
+
+
+def test_a_session_keeps_a_reference_and_is_made_again_when_that_is_lost():
+    backend, handles = routed(Part("language", list(WRITTEN), list(WRITTEN), [LOST], list(WRITTEN)))
+    asked = Ask("v", "what?", Watching(every_frame=True), session="s")
+    first, second = heard(backend, asked)[-1].answer, heard(backend, asked)[-1].answer
+    assert len(handles.vision.asked) == 1
+    assert handles.language.asked[1][1] == "ref of vision.see"
+    assert (first.timings["vision"], second.timings["vision"]) == (3.0, 0.0)
+    assert heard(backend, asked)[-1].answer.timings["vision"] == 3.0, "the reference was lost with a replica"
+    assert len(handles.vision.asked) == 2
+    assert len(backend.kept) == 1
+    heard(backend, Ask("w", "what?", Watching(every_frame=True), session="s"))
+    assert len(handles.vision.asked) == 3, "another video"
+    asyncio.run(backend.forget("s"))
+    assert len(backend.kept) == 0
+
+
+def test_without_a_phrase_nothing_is_tracked():
+    bare = Reply("no", "no", (), np.zeros((0, 4), np.float32), (5,), "stop")
+    backend, handles = routed(Part("language", [WRITTEN[0], Text("no"), bare]))
+    events = heard(backend, ASK)
+    assert [type(event) for event in events] == [Text, Done]
+    assert events[-1].first_mask_s is None
+    assert not handles.pixel.asked
+    assert handles.decode.given[0].cancelled, "nobody wants the frames that were decoded ahead"
+
+
+@pytest.mark.parametrize("kind", [Text, Seen])
+def test_who_leaves_cancels_what_is_at_work(kind):
+    backend, handles = routed()
+
+    async def leave() -> None:
+        stream = backend.stream(ASK)
+        async for event in stream:
+            if isinstance(event, kind):
+                break
+        await stream.aclose()
+
+    asyncio.run(leave())
+    assert all(response.cancelled for response in (*handles.decode.given, *handles.language.given, *handles.pixel.given))
+    assert bool(handles.pixel.asked) == (kind is Seen)
+
+
+def test_a_correction_tracks_one_object_and_shows_all():
+    order = (ROWS[2], ROWS[3], ROWS[1], ROWS[0])
+    backend, handles = routed(pixel=Part("pixel", [[ROWS[0]], list(ROWS[1:])], [[order[0]], list(order[1:])]))
+    answer = heard(backend, ASK)[-1].answer
+
+    async def listen() -> list[Any]:
+        return [event async for event in backend.correct(Correct(ASK, answer, 0, 2, ((1.0, 1.0, True),)))]
+
+    events = asyncio.run(listen())
+    assert [event.position for event in events[:-1]] == [2, 3, 1, 0]
+    assert events[-1].answer.warnings[-1] == "the mask of 'it' was corrected by hand on grounding frame 2"
+    task = handles.pixel.asked[-1][2]
+    assert (task.marks.before, task.marks.points, task.objects) == (RLE, ((1.0, 1.0, True),), 1)
+
+
+def test_a_model_that_is_not_served_is_refused_before_anything_is_asked():
+    backend, handles = routed()
+    with pytest.raises(ModelUnknown):
+        heard(backend, Ask("v", "what?", model="third"))
+    assert not handles.decode.asked
+    assert asyncio.run(backend.models()) == ("fake", "other")
+
+
+def test_a_call_is_tried_once_more():
+    backend, _ = routed(decode=Part("decode", [LOST], ["facts"]))
+    assert asyncio.run(backend.probe("v")) == "facts"
+    backend, _ = routed(decode=Part("decode", [LOST]))
+    with pytest.raises(WorkerLost):
+        asyncio.run(backend.probe("v"))
+
+
+def test_a_bug_is_not_tried_again():
+    calls: list[int] = []
+
+    def make() -> Any:
+        calls.append(1)
+        raise RayTaskError("see", "a traceback", KeyError("a"))
+
+    retry: Callable[..., Any] = Retry(1.0).call
+    with pytest.raises(RayTaskError):
+        asyncio.run(retry(make))
+    assert calls == [1]
