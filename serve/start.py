@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import ray
 from ray import serve as ray_serve
 from ray.serve.config import HTTPOptions
+from ray.serve.deployment import Application
 
 from serve.app import NAME, Args, application
 from serve.profile import load_profile
@@ -37,19 +38,24 @@ def running(args: Args, address: str | None = None) -> Iterator[str]:
         profile.check(ray.cluster_resources())
         ray_serve.start(proxy_location="HeadOnly" if ours else "EveryNode", http_options=http_options(settings))
         try:
-            ray_serve.run(application(args, profile, settings), name=NAME, route_prefix="/")
+            _run(application(args, profile, settings))
             yield url(settings)
-        except RuntimeError as error:  # Serve's word for a deployment that did not come up
-            raise EnvironmentProblem(
-                f"a part that does not start ({str(error).strip().splitlines()[-1][:300]})",
-                "all parts of the profile",
-                "see the log of its replica in the folder of Ray's session",
-            ) from error
         finally:
             ray_serve.shutdown()
     finally:
         if ours:
             ray.shutdown()
+
+
+def _run(made: Application) -> None:
+    try:
+        ray_serve.run(made, name=NAME, route_prefix="/")
+    except RuntimeError as error:  # Serve's word for a deployment that did not come up
+        raise EnvironmentProblem(
+            f"a part that does not start ({str(error).strip().splitlines()[-1][:300]})",
+            "all parts of the profile",
+            "see the log of its replica in the folder of Ray's session",
+        ) from error
 
 
 def connect(address: str | None) -> bool:

@@ -35,7 +35,7 @@ class Noted:
     def __init__(self, inner: Backend, tally: DeploymentHandle) -> None:
         self.inner, self.tally = inner, tally
         self.notes: list[Note] = []
-        self.tokens = Counter("vglamm_text_pieces", "Pieces of text that were written.")
+        self.tokens = Counter("vglamm_tokens", "Tokens that were written.")
         self.masks = Counter("vglamm_masks", "Masks that were made.")
         self.seconds = Histogram("vglamm_answer_seconds", "Seconds of an answer.", boundaries=_LATENCIES, tag_keys=("outcome",))
 
@@ -62,6 +62,7 @@ class Noted:
                             masks += len(event.sights)
                         case Done():
                             first_token, first_mask, failed = event.first_token_s, event.first_mask_s, ""
+                            tokens = event.written_tokens or tokens
                     yield event
         except RAISED as error:
             failed = type(error).__name__

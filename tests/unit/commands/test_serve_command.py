@@ -1,0 +1,50 @@
+"""`vglamm serve`: what is wrong with it is told before Ray starts."""
+
+import pytest
+
+from serve.app import Args
+from serve.start import http_options, url
+from vglamm.cli import main
+
+TOKEN = "0123456789abcdef0123456789abcdef"
+
+
+@pytest.fixture(autouse=True)
+def no_ray(monkeypatch):
+    def refused(*_, **__):
+        raise AssertionError("Ray was started")
+
+    monkeypatch.setattr("ray.init", refused)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--host", "0.0.0.0"], "the address 0.0.0.0 without a token"),
+        (["--model", "nowhere/to/be/found"], "CheckpointError"),
+        (["--profile", "two-gpus"], "two-gpus"),
+        (["--also", "night"], "NAME=CHECKPOINT"),
+        (["--tls-key", "key.pem"], "one of --tls-certificate and --tls-key"),
+    ],
+)
+def test_mistakes_end_with_2(words, said, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["serve", *words])
+    assert ended.value.code == 2
+    assert said in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_token_opens_other_addresses_and_stays_secret(tmp_path):
+    (tmp_path / "token").write_text(f"{TOKEN}\n")
+    settings = Args(host="0.0.0.0", token_file=str(tmp_path / "token"), names=["vglamm.example.org"]).settings()
+    assert (settings.token, settings.host, settings.names) == (TOKEN, "0.0.0.0", ("vglamm.example.org",))
+    assert TOKEN not in repr(settings)
+    assert TOKEN not in str(Args(token_file=str(tmp_path / "token")).model_dump())
+
+
+def test_the_proxy_is_told_address_and_tls(tmp_path):
+    settings = Args(port=8443, tls_certificate="cert.pem", tls_key="key.pem").settings()
+    options = http_options(settings)
+    assert (options.host, options.port, options.ssl_certfile, options.ssl_keyfile) == ("127.0.0.1", 8443, "cert.pem", "key.pem")
+    assert url(settings) == "https://127.0.0.1:8443"
+    assert url(Args(host="::1").settings()) == "http://[::1]:8000"
