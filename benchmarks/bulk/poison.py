@@ -9,6 +9,7 @@ import os
 import random
 import shutil
 import struct
+import sys
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,9 +22,9 @@ from vglamm.media.guarded import GuardedSource, open_guarded
 from vglamm.media.limits import Limits
 from vglamm.media.read import Frames, VideoSource
 
-SEGFAULTS, HANGS, KILLS_ACTOR = "segfault.mp4", "hang.mp4", "actor.mp4"
+SEGFAULTS, HANGS, EXITS, KILLS_ACTOR = "segfault.mp4", "hang.mp4", "exit.mp4", "actor.mp4"
 SIX = ("empty.mp4", "noise.mp4", "sound.mp4", "moov.mp4", "bomb.png", SEGFAULTS)
-"""The kinds of a file that a decoder may meet; HANGS and KILLS_ACTOR are worse."""
+"""The kinds of a file that a decoder may meet; the others are worse: a decoder that hangs, a stage that calls sys.exit or dies."""
 REASONS = {
     "empty.mp4": "VideoUnreadable",
     "noise.mp4": "VideoUnreadable",
@@ -32,6 +33,7 @@ REASONS = {
     "bomb.png": "VideoTooLarge",
     SEGFAULTS: "VideoUnreadable",
     HANGS: "VideoTooLarge",
+    EXITS: "SystemExit",
     KILLS_ACTOR: "WorkerLost",
 }
 
@@ -99,6 +101,8 @@ def setup() -> None:
         source = open_guarded(path, limits, **rest)
         if path.endswith(KILLS_ACTOR):
             os._exit(9)
+        if path.endswith(EXITS):
+            sys.exit("as a library may")
         if path.endswith(SEGFAULTS):
             return GuardedSource(Doomed(source.inner, crashes=True), limits)
         if path.endswith(HANGS):

@@ -38,7 +38,7 @@ class Actor:
         torch.set_num_threads(profile.pools[name].threads)
         self.name, self.board, self.ledger = name, board, ledger
         device = _device(profile)
-        self.where = {"node": _node(), "pid": os.getpid(), "gpus": _gpus(), "device": device}
+        self.where = {"node": _node(), "pid": os.getpid(), "gpus": _gpus(), "gpu_share": _gpu_share(), "device": device}
         made = {
             "decode": lambda: Decode(settings),
             "vision": lambda: See(settings, device),
@@ -133,6 +133,7 @@ def _told(parcel: Parcel, rows: list[Annotation]) -> dict[str, Any]:
         "failed": sum(row.answer is None for row in rows),
         "phrases": sum(len(answer.phrases) for answer in answers),
         "tokens": sum(len(reply.get("tokens", ())) for reply in parcel.plain.get("replies", ())),
+        "seen": len(parcel.plain.get("sampling", {}).get("llm_indices", ())),
         "frames": sum(len(answer.tracks[0].rle) for answer in answers[:1] if answer.tracks),
         "masks": sum(len(track.rle) for answer in answers for track in answer.tracks),
         "timings": rows[0].answer.timings if rows and rows[0].answer else parcel.plain["timings"],
@@ -150,6 +151,11 @@ def _device(profile: Profile) -> str:
 
 def _node() -> str:
     return str(ray.get_runtime_context().get_node_id())
+
+
+def _gpu_share() -> float:
+    """What this actor was given of its GPUs, 0 for none."""
+    return float(ray.get_runtime_context().get_assigned_resources().get("GPU", 0.0))
 
 
 def _gpus() -> list[str]:

@@ -168,8 +168,8 @@ def _read(board: Any) -> dict[str, Tally]:
 
 
 def pipeline(job: BulkJob, ledger: Ledger, missing: list[Job], board: Any, alone: bool = False) -> ray.data.Dataset:
-    """The stages over the videos of ``missing``, not yet begun; its rows are receipts. One block for each video: the unit of work, of
-    retrying and of back pressure. board: an actor of :class:`Board`. alone: no video shares a batch."""
+    """The stages over the videos of ``missing``, not yet begun; its rows are receipts. One block for each video: the unit of work,
+    of retrying and of back pressure. board: an actor of :class:`Board`. alone: no video shares a batch."""
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.max_errored_blocks = -1  # of a block whose worker dies again and again: its rows are written as lost

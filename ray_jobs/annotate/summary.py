@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from ray_jobs.annotate.run import BulkJob
 
 STAGES = ("decode", "vision", "language", "pixel")
+MADE = {"decode": ("seen",), "vision": ("seen",), "language": ("tokens",), "pixel": ("frames", "masks")}
+"""What the work of a stage is counted in. seen: frames that the language model sees. frames: those that get masks."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Summary:
     began: float = field(default_factory=time.monotonic)
     done: int = 0
     counts: dict[str, int] = field(
-        default_factory=lambda: dict.fromkeys(("rows", "failed", "phrases", "tokens", "frames", "masks"), 0)
+        default_factory=lambda: dict.fromkeys(("rows", "failed", "phrases", "seen", "tokens", "frames", "masks"), 0)
     )
     spent: dict[str, float] = field(default_factory=dict)
     workers: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -102,14 +104,15 @@ class Summary:
         return sum(count for name, count in self.rows.items() if name.startswith("failed")) / total if total else 0.0
 
     def to_tree(self) -> dict[str, Any]:
-        """JSON. per_second: over the wall time of this run. waiting: share of the time between a stage's first and last work in
-        which its workers did none."""
+        """JSON. per_second: over the wall time of this run; of a stage, over the time between its first and its last work. waiting:
+        share of that time in which its workers did none."""
         wall = max(self.seconds, 1e-9)
         stages = {
             name: {
                 "videos": tally.done,
                 "workers": len(tally.workers),
                 "busy_seconds": round(tally.seconds, 3),
+                "per_second": {what: round(self.counts[what] / max(tally.last - tally.first, 1e-9), 3) for what in MADE[name]},
                 "waiting": round(1 - min(tally.seconds / max((tally.last - tally.first) * len(tally.workers), 1e-9), 1.0), 4),
             }
             for name, tally in self.tallies.items()

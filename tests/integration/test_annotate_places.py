@@ -55,6 +55,8 @@ def test_each_part_sees_the_gpus_that_its_profile_gives_it(talker: Path, tmp_pat
     assert seen["vision"] == seen["language"], "0.4 and 0.6 of a GPU share one"
     assert len(seen["pixel"]) == 2
     assert len({one for gpus in (seen["vision"], *([g] for g in seen["pixel"])) for [one] in gpus}) == 3
+    shares = {stage: {w["gpu_share"] for w in workers if w["stage"] == stage} for stage in seen}
+    assert shares == {"decode": {0.0}, "vision": {0.4}, "language": {0.6}, "pixel": {1.0}}, "as in the profile"
     assert {w["device"] for w in workers} == {"cpu"}, "pretended GPUs are none that torch can use"
 
 

@@ -1,0 +1,128 @@
+"""What stands between the command line and a bulk job: shares, questions by name, what is shown while it runs and at its end."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from ray_jobs.annotate import front
+from ray_jobs.annotate.board import Note, Tally
+from ray_jobs.annotate.front import Asked, named_questions, table, told
+from ray_jobs.annotate.stages import Settings
+from ray_jobs.annotate.summary import Progress, Summary
+from tests import fakes
+from vglamm.errors import ConfigError
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> str:
+    """A config is all that is read of it."""
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text(fakes.config().to_json())
+    return str(tmp_path / "model")
+
+
+def asked(tmp_path: Path, model: str, **changed: object) -> Asked:
+    for name in ("a.mp4", "b.mp4", "c.mp4"):
+        (tmp_path / "videos").mkdir(exist_ok=True)
+        (tmp_path / "videos" / name).touch()
+    values = {"questions": ("who?",), "named": None, "profile": "laptop"} | changed
+    return Asked(str(tmp_path / "videos"), str(tmp_path / "out"), settings=Settings(model, {}), **values)  # type: ignore[arg-type]
+
+
+def tally(stage: str, *ends: float, seconds: float = 1.0) -> Tally:
+    found = Tally()
+    for at in ends:
+        found.add(Note(stage, "node", 1, 1, 0, seconds, at))
+    return found
+
+
+def test_named_questions_are_asked_after_ones_own(tmp_path: Path, model: str) -> None:
+    manifest = asked(tmp_path, model, named="segment: cat, dog").manifest()
+    questions = manifest.jobs[0].questions
+    assert len(questions) == 3
+    assert questions[0] == "who?"
+    assert ["cat" in questions[1], "dog" in questions[2]] == [True, True]
+    assert len(asked(tmp_path, model, named="describe", questions=()).manifest().jobs[0].questions) == 1
+
+
+@pytest.mark.parametrize("name", ["segment", "segment:", "describe:cat", "count"])
+def test_a_name_that_is_none_is_refused(model: str, name: str) -> None:
+    with pytest.raises(ConfigError, match="describe, or segment:"):
+        named_questions(name, model)
+
+
+def test_a_limit_takes_the_first_videos(tmp_path: Path, model: str) -> None:
+    assert [job.id for job in asked(tmp_path, model, limit=2).manifest().jobs] == ["a.mp4", "b.mp4"]
+
+
+@pytest.mark.parametrize(("given", "shares"), [(None, (1, 1)), ("2/8", (2, 8)), ("8/8", (8, 8))])
+def test_a_share_is_read(tmp_path: Path, model: str, given: str | None, shares: tuple[int, int]) -> None:
+    assert asked(tmp_path, model, shard=given).shares() == shares
+
+
+@pytest.mark.parametrize("given", ["0/2", "3/2", "2", "a/b", "-1/2", "/"])
+def test_a_share_that_is_none_is_refused(tmp_path: Path, model: str, given: str) -> None:
+    with pytest.raises(ConfigError, match="1 <= i <= n"):
+        asked(tmp_path, model, shard=given).shares()
+
+
+def test_a_terminal_gets_a_table_of_the_stages() -> None:
+    progress = Progress(10, 2, 1, {"decode": tally("decode", 101, 102, 103), "pixel": tally("pixel", 103, 104)}, 8.0)
+    out = io.StringIO()
+    Console(file=out, width=100).print(table(progress))
+    lines = [line.split() for line in out.getvalue().splitlines()]
+    assert out.getvalue().startswith("2 of 10 videos, 8.0 s, about 32.0 s left")
+    assert ["decode", "3", "7", "0", "1.00"] in [[word for word in line if word not in "│┃"] for line in lines]
+
+
+def test_elsewhere_a_line_of_json_comes_every_half_minute_and_one_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(front.time, "monotonic", lambda: now[0])
+    out = io.StringIO()
+    with front._display(Console(file=out)) as watch:
+        for second in range(75):
+            now[0] = float(second)
+            watch(Progress(10, second // 10, 0, {}, now[0]))
+    lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert [line["seconds"] for line in lines] == [30.0, 60.0, 74.0]
+    assert lines[-1]["left_seconds"] == pytest.approx(74 / 7 * 3, abs=0.1)
+
+
+def summary() -> Summary:
+    """Two videos, one of which failed, through stages that worked half of their time and all of it."""
+    found = Summary("hash", "config", "laptop", videos=3, before=1)
+    where = {"node": "n" * 20, "pid": 7, "gpus": [], "gpu_share": 0.0, "device": "cpu"}
+    counts = {"rows": 2, "failed": 0, "phrases": 2, "seen": 8, "tokens": 30, "frames": 40, "masks": 80}
+    found.add(counts | {"timings": {"pixel": 4.0}, "where": {"pixel": where}})
+    found.lose(2)
+    found.tallies = {"vision": tally("vision", 11, 14), "pixel": tally("pixel", 14, seconds=4.0)}
+    found.finish({"failed: WorkerLost": 2, "ok": 4})
+    found.seconds = 10.0
+    return found
+
+
+def test_a_summary_tells_throughput_and_what_each_stage_waited() -> None:
+    tree = summary().to_tree()
+    assert tree["failed_share"] == pytest.approx(2 / 6, abs=1e-6)
+    assert {name: tree["this_run"][name] for name in ("videos", "done_before", "rows", "failed")} == {
+        "videos": 2, "done_before": 1, "rows": 4, "failed": 2,
+    }  # fmt: skip
+    assert tree["this_run"]["per_second"] == {"frames": 4.0, "tokens": 3.0, "masks": 8.0, "videos": 0.2}
+    assert tree["stages"]["vision"]["waiting"] == 0.5, "it worked from 10 to 11 and from 13 to 14"
+    assert tree["stages"]["vision"]["per_second"] == {"seen": 2.0}
+    assert tree["stages"]["pixel"]["waiting"] == 0.0
+    assert tree["stages"]["pixel"]["per_second"] == {"frames": 10.0, "masks": 20.0}
+    assert [worker["stage"] for worker in tree["workers"]] == ["pixel"]
+
+
+def test_the_end_is_told_in_three_lines() -> None:
+    out = io.StringIO()
+    Console(file=out, width=100).print(told(summary()))
+    assert "2 failed: WorkerLost, 4 ok" in out.getvalue()
+    assert "1 were done before" in out.getvalue()
+    assert "8 masks/s" in out.getvalue()
