@@ -15,6 +15,11 @@ export class Refusal extends Error {
 
 export const stopped = (error) => error?.name === "AbortError";
 
+/* A wait that a signal ends. */
+export const until = (work, signal) => Promise.race([work, new Promise((_, reject) => {
+  signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+})]);
+
 export class Api {
   /* askToken: (whether one was wrong) -> a token, or null if there is none to be had. */
   constructor(askToken) { this.askToken = askToken; }

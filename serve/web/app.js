@@ -1,6 +1,6 @@
 /* The page: pick a video, talk about it. */
 
-import { Api } from "./api.js";
+import { Api, stopped } from "./api.js";
 import { Correction } from "./correct.js";
 import { askToken, help, wireTheme } from "./dialogs.js";
 import { byId, el } from "./dom.js";
@@ -59,8 +59,8 @@ async function take(file, clip = null) {
     rate.value = mine.rate;
     rate.parentElement.hidden = image;
   } catch (error) {
+    if (stopped(error)) return;
     if (error.name !== "Refusal") throw error;
-    if (mine !== watch) return;
     leave();
     view("pick");
     byId("refused").replaceChildren(trouble(error, () => take(file, clip)));
@@ -107,7 +107,6 @@ async function ask(text, again = null) {
     if (mine !== watch) return;
     mine.stage?.hovered.clear(); // chips that were pointed at are drawn anew
     turnView.render();
-    turns.scrollTo({ top: turns.scrollHeight });
   };
   const begun = () => {
     turnView.image = mine.stage.media.image;
@@ -115,11 +114,12 @@ async function ask(text, again = null) {
   };
   const work = mine.ask(turn, rate.value, { begun, changed });
   settle();
-  turnView.root.scrollIntoView({ block: "nearest" });
+  turnView.root.scrollIntoView({ block: "end" });
   await work;
   if (mine !== watch) return;
   changed();
   settle();
+  turnView.root.scrollIntoView({ block: "end" });
 }
 
 const retry = (turnView, turn) => (turn.answer ? turnView.render() : ask(turn.question, turnView));

@@ -14,8 +14,8 @@ export class Correction {
     const told = `Correct the mask of ${name}. Arrow keys move, plus and minus set points, b starts and ends a box, Enter applies, Escape leaves.`;
     this.layer = el("div", { class: "tool", tabindex: "0", role: "application", "aria-label": told, style: { "--c": colour } });
     this.count = el("span", { class: "unseen", role: "status" });
-    this.plus = el("button", { type: "button", class: "act", "aria-pressed": "true", onclick: () => this.mode(true) }, "Belongs");
-    this.minus = el("button", { type: "button", class: "act", "aria-pressed": "false", onclick: () => this.mode(false) }, "Does not");
+    this.plus = el("button", { type: "button", class: "act", "aria-pressed": "true", onclick: () => this.mode(true) }, "Add");
+    this.minus = el("button", { type: "button", class: "act", "aria-pressed": "false", onclick: () => this.mode(false) }, "Take away");
     this.undone = el("button", { type: "button", class: "act", onclick: () => this.undo() }, "Undo");
     this.go = el("button", { type: "button", class: "send", onclick: () => this.finish(apply) }, "Apply");
     const names = stage.tracks.map((one, number) => el("option", { value: number, selected: number === track }, one.name));

@@ -31,6 +31,7 @@ export class Stage extends Entry {
   /* Words and lanes of an answer; its masks on the screen. words: the element that holds its phrases. */
   tell(turn, words) {
     this.words?.classList.remove("dimming");
+    for (const chip of this.words?.querySelectorAll("[data-track]") ?? []) chip.setAttribute("aria-pressed", false);
     Object.assign(this, { turn, words, tracks: turn.tracks });
     this.hovered.clear();
     this.pinned.clear();
@@ -106,9 +107,10 @@ export class Stage extends Entry {
     }
   }
 
-  /* Play from the beginning, if that is welcome. */
+  /* The answer is whole: play it from the beginning, or where motion is not welcome show the frame that shows most. */
   present() {
-    if (!this.following || !this.video || still.matches) return;
+    if (!this.following || !this.video) return;
+    if (still.matches) return this.seek(this.turn.key);
     this.seek(0);
     this.toggle();
   }

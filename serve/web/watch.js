@@ -1,6 +1,6 @@
 /* One video with the conversation about it: sending it, asking, correcting, saving. It knows the server and the player, not the page. */
 
-import { stopped } from "./api.js";
+import { stopped, until } from "./api.js";
 import { save } from "./dom.js";
 import { Stage } from "./stage.js";
 import { Turn } from "./turn.js";
@@ -46,7 +46,7 @@ export class Watch {
   /* Answer a turn as it comes. changed: called after each event; begun: when its video is there. */
   async ask(turn, rate, { begun, changed }) {
     await this.during(turn, async (signal) => {
-      await this.ready;
+      await until(this.ready, signal);
       begun();
       this.told("Looking at the video");
       this.stage.follow();

@@ -128,8 +128,8 @@ def _digest(content: bytes) -> str:
 
 def _turn(scene: Scene, question: str) -> Turn:
     """The dialogue of the scene with this question; its description for any other question."""
-    asked = (turn for kind in KINDS for turn in dialogues(scene, np.random.default_rng(0), 40, (kind,)))
-    turns = {turn.question: turn for turn in asked}
+    wordings = (np.random.default_rng(seed) for seed in range(16))
+    turns = {turn.question: turn for rng in wordings for kind in KINDS for turn in dialogues(scene, rng, 40, (kind,))}
     return turns.get(question) or next(turn for turn in turns.values() if turn.kind == "description")
 
 

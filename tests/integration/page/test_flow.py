@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -174,7 +175,7 @@ def test_downloads_are_the_answer(page: Page, tmp_path: Path) -> None:
     answer = Answer.from_json(files["answer.json"].read_bytes())
     assert (answer.text, answer.source) == (SAID, "upload")
     assert len(json.loads(files["coco.json"].read_text())["annotations"]) == 3 * 24
-    with open_video(files["overlay.mp4"]) as video:
+    with closing(open_video(files["overlay.mp4"])) as video:
         assert len(video) == 24
 
 
