@@ -55,7 +55,7 @@ def growth(looks: list[tuple[int, float]], rows: int) -> float:
     return max(late) / max(early)
 
 
-def run(*, rounds: int, model: str = "tiny", videos: int = 200, questions: int = 10, frames: int = 4) -> Section:
+def run(*, rounds: int, model: str = "tiny", videos: int = 200, questions: int = 10, frames: int = 8) -> Section:
     if not Path("/proc/self/status").exists():
         return Section("Bulk annotation: memory of the driver", "Skipped: this system has no /proc to read it from.", ())
     rows, grown, most = videos * questions, [], []

@@ -40,7 +40,7 @@ GOAL = 0.95
 CORES = 2
 """Used by both: raw processes, and actors that ground."""
 PROFILE = replace(one_by_one(SMALL), name="two-cores", pixel=Pool(actors=(CORES, CORES), cpus=0.2))
-_START = 600
+_START = 1800
 
 
 class Recorder(Board):

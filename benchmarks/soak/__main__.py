@@ -10,6 +10,8 @@ import importlib
 import pkgutil
 import time
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import torch
 
@@ -18,10 +20,14 @@ from benchmarks.report import Section, load_average, machine
 
 
 def subjects() -> dict[str, Callable[..., Section]]:
-    """Every module of this folder that has a ``run``, by its name."""
+    """Every module of this folder, by its name; imported when it is run."""
     names = sorted(found.name for found in pkgutil.iter_modules(benchmarks.soak.__path__) if not found.name.startswith("_"))
-    modules = {name: importlib.import_module(f"benchmarks.soak.{name}") for name in names}
-    return {name: module.run for name, module in modules.items() if hasattr(module, "run")}
+    return {name: partial(_run, name) for name in names}
+
+
+def _run(name: str, **how: Any) -> Section:
+    section: Section = importlib.import_module(f"benchmarks.soak.{name}").run(**how)
+    return section
 
 
 def main(given: list[str] | None = None) -> int:

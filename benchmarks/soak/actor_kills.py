@@ -6,8 +6,8 @@ from __future__ import annotations
 from benchmarks.bulk import rays
 from benchmarks.bulk.job import SMALL, bulk_job, one_by_one
 from benchmarks.bulk.kills import Killer
+from benchmarks.bulk.undisturbed import QUESTION, Calm, calm, counted, joined
 from benchmarks.report import Row, Section
-from benchmarks.soak.undisturbed import QUESTION, Calm, calm, counted, joined
 from ray_jobs.annotate.run import annotate
 
 KILLS, SHORT_KILLS = 10, 1

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from benchmarks.bulk.driver import drive, waited
 from benchmarks.bulk.job import rows_there
+from benchmarks.bulk.undisturbed import QUESTION, calm, counted
 from benchmarks.report import Section
-from benchmarks.soak.undisturbed import QUESTION, calm, counted
 
 KILLS, SHORT_KILLS = 10, 2
 PATIENCE = 1800.0

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from benchmarks.bulk.driver import drive
+from benchmarks.bulk.undisturbed import QUESTION, calm, counted
 from benchmarks.report import Section
-from benchmarks.soak.undisturbed import QUESTION, calm, counted
 
 PATIENCE = 3600.0
 

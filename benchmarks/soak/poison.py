@@ -11,8 +11,8 @@ from pathlib import Path
 from benchmarks.bulk.driver import drive
 from benchmarks.bulk.job import rows_there
 from benchmarks.bulk.poison import REASONS, SIX, spoil
+from benchmarks.bulk.undisturbed import QUESTION, calm, counted
 from benchmarks.report import Section
-from benchmarks.soak.undisturbed import QUESTION, calm, counted
 from vglamm import annotation
 
 PATIENCE = 3600.0
