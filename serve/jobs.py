@@ -13,7 +13,7 @@ from dataclasses import asdict
 from typing import Any
 
 from serve.contract import Ask, Backend, Done, Seen, Text, Watching, Writing
-from serve.errors import INTERNAL, told
+from serve.errors import told
 from serve.events import Turned
 from serve.lease import Lease
 from serve.settings import Settings
@@ -151,15 +151,12 @@ class Jobs:
         await self._end(record, working)
 
     async def _end(self, record: dict[str, Any], working: asyncio.Task[Turned]) -> None:
-        name = record["job"]
-        try:
-            turned = working.result()
-        except VglammError as error:
+        name, error = record["job"], working.exception()
+        if error is not None:
+            log.warning("%s failed", name, exc_info=None if isinstance(error, VglammError) else error)
             await self._write(record | {"status": FAILED, "error": told(error).tree(name)["error"]})
             return
-        except Exception:
-            await self._write(record | {"status": FAILED, "error": INTERNAL.tree(name)["error"]})
-            raise
+        turned = working.result()
         await asyncio.to_thread(self.spool.write, JOBS, name, json.loads(turned.json()), RESULT)
         record["progress"]["share"] = 1.0
         await self._write(record | {"status": DONE})

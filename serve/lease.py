@@ -1,8 +1,8 @@
 """Who works on a thing of the spool: one replica at a time, until it says no more.
 
-There is no lock in an object store. A lease is a record with a holder and a time; it is taken by writing it and reading it back,
-and renewed while the work goes on. Clocks of replicas may differ by a fraction of its length. In the worst case two work on the
-same thing for one length; what they write is the same, and each finds out when it renews.
+A lease is a record with a holder and a time; it is taken where none is or where its time is over, and renewed while the work goes
+on. In a folder exactly one gets it. An object store has no such step: there two may work on the same thing until one renews; what
+they write is the same. Clocks of replicas may differ by a fraction of its length.
 """
 
 from __future__ import annotations
@@ -34,11 +34,14 @@ class Lease:
 
     def take(self) -> bool:
         """Whether it is this holder's now."""
-        if not self.free():
-            return False
-        self.spool.write(self.kind, self.name, {"holder": self.holder, "until": time.time() + self.seconds}, PART)
         found = self.spool.find(self.kind, self.name, PART)
-        return found is not None and found["holder"] == self.holder
+        mine = {"holder": self.holder, "until": time.time() + self.seconds}
+        if found is not None and found["holder"] == self.holder:
+            self.spool.write(self.kind, self.name, mine, PART)
+            return True
+        if found is not None and found["until"] >= time.time():
+            return False
+        return self.spool.create(self.kind, self.name, mine, PART, found)
 
     def drop(self) -> None:
         found = self.spool.find(self.kind, self.name, PART)

@@ -1,0 +1,256 @@
+"""A client of the endpoint: answers as :class:`~vglamm.answer.Answer`, streams as events, refusals as the errors of the package.
+
+with Client("http://127.0.0.1:8000") as client:
+    video = client.upload("clip.mp4")
+    said = client.ask(video, "Segment the dog.")
+    said.answer.save_overlay("dog.mp4", "clip.mp4")
+    more = client.ask(question="What is left of it?", session=said.session)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import httpx2
+
+from serve.contract import PhraseFound, Seen, Text, Watching, Writing
+from serve.errors import code_of
+from vglamm import errors
+from vglamm.answer import Answer
+from vglamm.errors import EnvironmentProblem, Overloaded, ServeError, VglammError
+from vglamm.records import Sight
+
+_MESSAGE = re.compile(r"got (.*?); expected (.*?); (.*)", re.DOTALL)
+_BLOCK = 1024**2
+CONNECT_SECONDS, ANSWER_SECONDS = 10.0, 900.0
+
+
+@dataclass(frozen=True)
+class Answered:
+    """The end of a stream. session, turn: to go on with; None where nothing is kept. video: its id on the server."""
+
+    answer: Answer
+    session: str | None
+    turn: int
+    video: str
+    first_token_s: float
+    first_mask_s: float | None
+
+
+Event = Text | PhraseFound | Seen | Answered
+
+
+class Client(AbstractContextManager["Client"]):
+    """url: of the endpoint. token: if it wants one. patience: seconds to wait and try again while the server is overloaded.
+    EnvironmentProblem if it does not answer; else the errors of the server."""
+
+    def __init__(self, url: str, token: str | None = None, *, patience: float = 0.0, seconds: float = ANSWER_SECONDS) -> None:
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        limits = httpx2.Timeout(seconds, connect=CONNECT_SECONDS)
+        self.url, self.patience = url.rstrip("/"), patience
+        self._http = httpx2.Client(base_url=self.url, headers=headers, timeout=limits)
+
+    def close(self) -> None:
+        self._http.close()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def models(self) -> list[str]:
+        """Names of the models that are served, the default one first."""
+        return [model["id"] for model in self._json("GET", "/v1/models")["data"]]
+
+    def upload(self, path: str | os.PathLike[str]) -> str:
+        """The id of a local video or image on the server."""
+
+        def blocks() -> Iterator[bytes]:
+            with open(path, "rb") as file:
+                while block := file.read(_BLOCK):
+                    yield block
+
+        def body() -> dict[str, Any]:
+            size = str(os.path.getsize(path))
+            return {"content": blocks(), "headers": {"Content-Length": size, "Content-Type": "application/octet-stream"}}
+
+        return str(self._json("POST", "/v1/videos", body)["video"])
+
+    def delete(self, video: str) -> None:
+        self._json("DELETE", f"/v1/videos/{video}")
+
+    def end(self, session: str) -> None:
+        self._json("DELETE", f"/v1/sessions/{session}")
+
+    def ask(self, video: str | None = None, question: str = "", **options: Any) -> Answered:
+        """The answer to a question. options: as of :meth:`stream`."""
+        return _answered(self._json("POST", "/v1/answers", _body({"video": video, "question": question, **_options(options)})))
+
+    def stream(self, video: str | None = None, question: str = "", **options: Any) -> Iterator[Event]:
+        """Text, phrases and masks as they are made, last the Answered. Closing it stops the server's work.
+
+        video: an id, a data URL, or an address that the server may fetch; None with a session. options: ``session``, ``keep``,
+        ``alone``, ``model``, ``watching`` (:class:`Watching`), ``writing`` (:class:`Writing`), or the fields of both.
+        """
+        yield from self._events("/v1/answers", {"video": video, "question": question, **_options(options)})
+
+    def correct(self, session: str, turn: int, track: int, position: int, **marks: Any) -> Answered:
+        """The answer of a turn with one track corrected. marks: ``points`` [(x, y, 1 or 0)], ``box`` (x0, y0, x1, y1)."""
+        body = {"turn": turn, "track": track, "position": position, **marks}
+        return _answered(self._json("POST", f"/v1/sessions/{session}/corrections", _body(body)))
+
+    def export(self, session: str, turn: int, file: str) -> bytes:
+        """``answer.json``, ``coco.json``, ``overlay.mp4`` or ``overlay.png`` of a turn."""
+        return self._call("GET", f"/v1/sessions/{session}/turns/{turn}/{file}").content
+
+    def submit(self, video: str, question: str, **options: Any) -> str:
+        """A job, answered in the background; its id."""
+        return str(self._json("POST", "/v1/jobs", _body({"video": video, "question": question, **_options(options)}))["job"])
+
+    def job(self, job: str) -> dict[str, Any]:
+        """Status and progress, as the API tells them."""
+        found: dict[str, Any] = self._json("GET", f"/v1/jobs/{job}")
+        return found
+
+    def result(self, job: str) -> Answered:
+        """InUse while it is not done."""
+        return _answered(self._json("GET", f"/v1/jobs/{job}/result"))
+
+    def cancel(self, job: str) -> None:
+        self._json("DELETE", f"/v1/jobs/{job}")
+
+    def _json(self, method: str, path: str, body: Callable[[], dict[str, Any]] | None = None) -> Any:
+        response = self._call(method, path, body)
+        return response.json() if response.content else None
+
+    def _call(self, method: str, path: str, body: Callable[[], dict[str, Any]] | None = None) -> httpx2.Response:
+        """body: makes what is sent, again for each try."""
+        until = time.monotonic() + self.patience
+        while True:
+            try:
+                with self._line():
+                    response = self._http.request(method, path, **(body or dict)())
+                    if response.status_code >= 400:
+                        raise error_of(response)
+                    return response
+            except Overloaded as error:
+                self._wait(error, until)
+
+    def _events(self, path: str, body: dict[str, Any]) -> Iterator[Event]:
+        until = time.monotonic() + self.patience
+        while True:
+            try:
+                sent = _body(body | {"stream": True})()
+                with self._line(), self._http.stream("POST", path, **sent) as response:
+                    if response.status_code >= 400:
+                        response.read()
+                        raise error_of(response)
+                    for event in httpx2.EventSource(response, max_event_size=None):
+                        yield _event(event.event, json.loads(event.data))
+                    return
+            except Overloaded as error:
+                self._wait(error, until)
+
+    def _wait(self, error: Overloaded, until: float) -> None:
+        """As long as the server asks; the error itself if that is longer than there is patience for."""
+        if time.monotonic() + error.retry_after > until:
+            raise error
+        time.sleep(error.retry_after)
+
+    @contextmanager
+    def _line(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx2.HTTPError as error:
+            raise EnvironmentProblem(
+                f"no answer from {self.url} ({type(error).__name__})",
+                "an endpoint that runs there",
+                "check the address: vglamm serve",
+            ) from error
+
+
+class Talk:
+    """Questions about one local video in turn, asked of a server as of :class:`vglamm.walk.Session`; the video is sent once."""
+
+    def __init__(self, client: Client, path: str, watching: Watching, model: str = "") -> None:
+        self.client, self.path, self.watching, self.model = client, path, watching, model
+        self.video = client.upload(path)
+        self.session: str | None = None
+
+    def ask(self, question: str, *, on_text: Callable[[str], None] | None = None, **writing: Any) -> Answer:
+        """As of the session: the answer, whose ``source`` is the local path."""
+        told = {"model": self.model, "watching": self.watching} if self.session is None else {"session": self.session}
+        video = self.video if self.session is None else None
+        for event in self.client.stream(video, question, writing=Writing(**writing), **told):
+            if isinstance(event, Text) and on_text is not None:
+                on_text(event.piece)
+            elif isinstance(event, Answered):
+                self.session = event.session
+                return replace(event.answer, source=self.path)
+        raise ServeError("a stream that broke off", "an answer", "ask again")
+
+
+def error_of(response: httpx2.Response) -> VglammError:
+    """The error that a response tells, as the class that the server raised."""
+    after = response.headers.get("retry-after", "")
+    try:
+        told = dict(response.json()["error"])
+    except (ValueError, KeyError, TypeError):
+        told = {"code": "", "message": f"status {response.status_code} from something else"}
+    return _error(told, float(after) if after.isdecimal() else 1.0)
+
+
+def _error(told: dict[str, Any], after: float = 1.0) -> VglammError:
+    parts = _MESSAGE.fullmatch(told["message"])
+    number = told.get("request_id", "")
+    three = parts.groups() if parts else (told["message"], "a request that succeeds", f"the server's log tells more under {number}")
+    kind = _KINDS.get(told["code"], ServeError)
+    return kind(*three, after) if issubclass(kind, Overloaded) else kind(*three)
+
+
+def _kinds() -> dict[str, type[VglammError]]:
+    named = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, VglammError)]
+    return {code_of(kind): kind for kind in named}
+
+
+_KINDS = _kinds()
+
+
+def _event(name: str, data: dict[str, Any]) -> Event:
+    match name:
+        case "text":
+            return Text(data["piece"])
+        case "phrase":
+            return PhraseFound(data["track"], data["text"])
+        case "masks":
+            return Seen(data["position"], data["time"], tuple(_sight(one) for one in data["sights"]))
+        case "answer":
+            return _answered(data)
+        case "error":
+            raise _error(data["error"])
+    raise ServeError(f"an event {name!r}", "text, phrase, masks, answer or error", "use the client of the server's release")
+
+
+def _sight(one: dict[str, Any]) -> Sight:
+    return Sight(one["rle"], None if one["box"] is None else tuple(one["box"]), one["score"])
+
+
+def _answered(body: dict[str, Any]) -> Answered:
+    return Answered(**(body | {"answer": Answer.from_json(json.dumps(body["answer"]))}))
+
+
+def _options(given: dict[str, Any]) -> dict[str, Any]:
+    """Fields of a request: options, and those of ``watching`` and ``writing``; what is None is left out."""
+    given = dict(given)
+    watching, writing = given.pop("watching", None), given.pop("writing", None)
+    flat = {**(asdict(watching) if watching else {}), **(asdict(writing) if writing else {}), **given}
+    return {name: value for name, value in flat.items() if value is not None}
+
+
+def _body(fields: dict[str, Any]) -> Callable[[], dict[str, Any]]:
+    return lambda: {"json": {name: value for name, value in fields.items() if value is not None}}

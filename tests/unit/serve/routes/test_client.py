@@ -1,0 +1,136 @@
+"""The package's own client against a real server: the same answers, events and errors as on the other side."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from serve.client import Answered, Client, Talk
+from serve.contract import PhraseFound, Seen, Text, Watching, Writing
+from serve.ingress import api
+from serve.settings import Settings
+from tests.unit.serve.canned import PIECES, TEXT, Canned, served
+from vglamm.answer import Answer
+from vglamm.errors import (
+    DialogueError,
+    EnvironmentProblem,
+    ModelUnknown,
+    NotKept,
+    Overloaded,
+    RequestRefused,
+    SessionGone,
+    Unauthorised,
+    UrlRefused,
+    VideoUnreadable,
+)
+
+TOKEN = "a-token-of-enough-letters"
+
+
+@pytest.fixture
+def url(canned: Canned, settings: Settings) -> Iterator[str]:
+    with served(api(canned, replace(settings, token=TOKEN))) as address:
+        yield address
+
+
+@pytest.fixture
+def own(url: str) -> Iterator[Client]:
+    with Client(url, TOKEN) as client:
+        yield client
+
+
+def served_by(url: str, token: str | None = None) -> list[str]:
+    with Client(url, token) as client:
+        return client.models()
+
+
+def test_a_stream_gives_the_events_of_the_contract(own: Client, canned: Canned, clip: Path) -> None:
+    video = own.upload(clip)
+    events = list(own.stream(video, "who?", watching=Watching(fps=2.0, mode="frames"), writing=Writing(seed=3)))
+    end = events[-1]
+    assert isinstance(end, Answered)
+    assert [event.piece for event in events if isinstance(event, Text)] == list(PIECES)
+    assert [event for event in events if isinstance(event, PhraseFound)] == [PhraseFound(0, "a cat")]
+    seen = [event for event in events if isinstance(event, Seen)]
+    track = end.answer.tracks[0]
+    assert [(one.position, one.sights[0].rle, one.sights[0].box) for one in seen] == list(
+        zip(range(12), track.rle, track.boxes, strict=True)
+    )
+    assert (canned.asks[0].sampling.fps, canned.asks[0].sampling.mode, canned.asks[0].writing.seed) == (2.0, "frames", 3)
+    assert own.ask(question="and?", session=end.session).turn == 1
+    assert own.ask(video, "who?", keep=False).session is None
+
+
+def test_a_talk_sends_its_video_once(own: Client, canned: Canned, clip: Path) -> None:
+    talk, heard = Talk(own, str(clip), Watching(every_frame=True)), []
+    first = talk.ask("who?", on_text=heard.append, max_new_tokens=9, temperature=0.0, seed=0)
+    second = talk.ask("and?")
+    assert (first.text, first.source, "".join(heard)) == (TEXT, str(clip), "".join(PIECES))
+    assert (second.question, canned.asks[1].history) == ("and?", (("who?", first.raw),))
+    assert len({ask.video for ask in canned.asks}) == 1
+
+
+def test_corrections_and_exports(own: Client, clip: Path) -> None:
+    said = own.ask(own.upload(clip), "who?")
+    assert said.session is not None
+    corrected = own.correct(said.session, 0, 0, 3, points=[(5, 5, 1)])
+    assert corrected.answer.warnings == ("corrected",)
+    assert Answer.from_json(own.export(said.session, 0, "answer.json")) == corrected.answer
+    assert {"images", "annotations", "videos"} <= set(json.loads(own.export(said.session, 0, "coco.json")))
+
+
+def test_errors_are_those_that_the_server_raised(own: Client, url: str, canned: Canned, clip: Path, tmp_path: Path) -> None:
+    video = own.upload(clip)
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"nothing")
+    for kind, ask in {
+        VideoUnreadable: lambda: own.upload(broken),
+        RequestRefused: lambda: own.ask(video, ""),
+        UrlRefused: lambda: own.ask("https://example.org/clip.mp4", "who?"),
+        NotKept: lambda: own.ask("v-" + "0" * 32, "who?"),
+        SessionGone: lambda: own.ask(question="who?", session="s-" + "0" * 32),
+        ModelUnknown: lambda: own.ask(video, "who?", model="nosuch"),
+        Unauthorised: lambda: served_by(url, "wrong"),
+        EnvironmentProblem: lambda: served_by("http://127.0.0.1:9"),
+    }.items():
+        with pytest.raises(kind):
+            ask()
+    canned.fail = DialogueError("this", "that", "do so")
+    for fails in (lambda: own.ask(video, "who?"), lambda: list(own.stream(video, "who?"))):
+        with pytest.raises(DialogueError) as raised:
+            fails()
+        assert (raised.value.got, raised.value.expected, raised.value.fix) == ("this", "that", "do so")
+
+
+def test_an_overloaded_server_is_waited_for_as_long_as_there_is_patience(
+    own: Client, url: str, canned: Canned, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video, waits = own.upload(clip), []
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        canned.refuse = None if len(waits) == 2 else canned.refuse
+
+    monkeypatch.setattr("serve.client.time.sleep", wait)
+    canned.refuse = Overloaded("a", "b", "c", 2.0)
+    with pytest.raises(Overloaded) as raised:
+        own.ask(video, "who?")
+    assert (raised.value.retry_after, waits) == (2.0, [])
+    with Client(url, TOKEN, patience=60.0) as patient:
+        assert patient.ask(video, "who?").answer.text == TEXT
+    assert waits == [2.0, 2.0]
+
+
+def test_leaving_a_stream_stops_the_work(own: Client, canned: Canned, clip: Path) -> None:
+    video = own.upload(clip)
+    canned.held = True
+    canned.go_on(3)
+    stream = own.stream(video, "who?")
+    assert isinstance(next(stream), Text)
+    stream.close()  # type: ignore[attr-defined]
+    assert canned.ended.acquire(timeout=60)
+    assert canned.steps <= 3

@@ -1,0 +1,165 @@
+"""Jobs: progress, result, cancel, expiry; and that they outlive the replica that works on them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from serve.ingress import api
+from serve.settings import Kept, Settings
+from tests.unit.serve.canned import RAW, TEXT, Canned, spooled
+from vglamm.errors import DialogueError
+
+Connect = Callable[..., TestClient]
+
+
+def submit(client: TestClient, video: str, **more: Any) -> str:
+    response = client.post("/v1/jobs", json={"video": video, "question": "who?"} | more)
+    assert response.status_code == 202, response.text
+    assert response.headers["location"] == f"/v1/jobs/{response.json()['job']}"
+    assert response.json()["status"] == "queued"
+    return str(response.json()["job"])
+
+
+def ended(client: TestClient, job: str) -> dict[str, Any]:
+    """The job once it has ended, looked at again and again as a client would."""
+    while True:
+        told = dict(client.get(f"/v1/jobs/{job}").json())
+        if told["status"] not in ("queued", "running"):
+            return told
+
+
+def test_a_job_is_answered_in_the_background(client: TestClient, canned: Canned, video: str) -> None:
+    job = submit(client, video, fps=2, mode="frames", max_new_tokens=9)
+    told = ended(client, job)
+    assert (told["status"], told["attempts"], told["error"]) == ("done", 1, None)
+    assert told["progress"] == {"text": RAW, "frames": 12, "share": 1.0}
+    assert told["result"] == f"/v1/jobs/{job}/result"
+    body = client.get(told["result"]).json()
+    assert (body["answer"]["text"], body["session"], body["video"]) == (TEXT, None, video)
+    assert (canned.asks[0].sampling.fps, canned.asks[0].writing.max_new_tokens) == (2.0, 9)
+    assert [one["job"] for one in client.get("/v1/jobs").json()] == [job]
+    assert client.delete(f"/v1/jobs/{job}").status_code == 204
+    assert client.get(f"/v1/jobs/{job}").status_code == 404
+
+
+def test_an_upload_may_come_with_it(client: TestClient, clip: Path) -> None:
+    response = client.post("/v1/jobs", data={"question": "who?"}, files={"file": clip.read_bytes()})
+    assert response.status_code == 202
+    assert ended(client, response.json()["job"])["status"] == "done"
+
+
+def test_what_fails_is_told(client: TestClient, canned: Canned, video: str) -> None:
+    canned.fail = DialogueError("/srv/x", "y", "z")
+    job = submit(client, video)
+    told = ended(client, job)
+    assert (told["status"], told["error"]["code"]) == ("failed", "dialogue_error")
+    assert told["error"]["message"] == "got the file; expected y; z"
+    response = client.get(f"/v1/jobs/{job}/result")
+    assert (response.status_code, response.json()["error"]["code"]) == (404, "not_kept")
+
+
+def test_a_bug_fails_its_job_and_no_other(client: TestClient, canned: Canned, video: str) -> None:
+    canned.fail = KeyError("/etc/secret")
+    told = ended(client, submit(client, video))
+    assert (told["status"], told["error"]["code"]) == ("failed", "internal_error")
+    canned.fail = None
+    assert ended(client, submit(client, video))["status"] == "done"
+
+
+def test_cancel_stops_the_work_at_its_step(client: TestClient, canned: Canned, video: str) -> None:
+    canned.held = True
+    canned.go_on(10)
+    job = submit(client, video)
+    assert all(canned.stepped.acquire(timeout=60) for _ in range(10))
+    assert client.get(f"/v1/jobs/{job}/result").status_code == 409
+    assert client.delete(f"/v1/jobs/{job}").status_code == 204
+    assert canned.ended.acquire(timeout=60)
+    assert (canned.steps, canned.open) == (10, 0)
+    assert ended(client, job)["status"] == "cancelled"
+
+
+def test_a_job_that_waits_is_cancelled_before_it_begins(client: TestClient, canned: Canned, video: str) -> None:
+    canned.held = True
+    first, second = submit(client, video), submit(client, video)
+    assert canned.opened.acquire(timeout=60)
+    assert client.delete(f"/v1/jobs/{second}").status_code == 204
+    assert ended(client, second)["status"] == "cancelled"
+    canned.go_on()
+    assert ended(client, first)["status"] == "done"
+    assert len(canned.asks) == 1
+
+
+def test_so_many_may_wait(connect: Connect, canned: Canned, clip: Path) -> None:
+    canned.held = True
+    client = connect(kept=Kept(jobs=2))
+    video = client.post("/v1/videos", content=clip.read_bytes()).json()["video"]
+    jobs = [submit(client, video) for _ in range(2)]
+    response = client.post("/v1/jobs", json={"video": video, "question": "who?"})
+    assert (response.status_code, response.headers["retry-after"]) == (503, "60")
+    canned.go_on()
+    assert [ended(client, job)["status"] for job in jobs] == ["done", "done"]
+
+
+def test_a_job_survives_the_death_of_its_replica(settings: Settings, canned: Canned, clip: Path, repository: Path) -> None:
+    kept = Kept(lease_seconds=1.0)
+    first = TestClient(api(canned, settings))  # without a lifespan, it takes jobs in and does none
+    video = first.post("/v1/videos", content=clip.read_bytes()).json()["video"]
+    job = submit(first, video)
+    command = [sys.executable, "-m", "tests.unit.serve.replica", settings.spool, str(kept.lease_seconds)]
+    with subprocess.Popen(command, cwd=repository, stdout=subprocess.PIPE) as replica:
+        assert replica.stdout is not None
+        assert replica.stdout.readline() == b"began\n"
+        told = first.get(f"/v1/jobs/{job}").json()
+        assert (told["status"], told["attempts"]) == ("running", 1)
+        replica.kill()
+    with TestClient(api(canned, replace(settings, kept=kept))) as second:
+        told = ended(second, job)
+    assert (told["status"], told["attempts"]) == ("done", 2)
+    assert told["progress"]["text"] == RAW
+
+
+def test_replicas_do_not_work_on_one_job_twice(settings: Settings, canned: Canned, clip: Path) -> None:
+    other = Canned(settings.spool)
+    quick = replace(settings, kept=Kept(lease_seconds=6.0))
+    with TestClient(api(canned, quick)) as one, TestClient(api(other, quick)) as two:
+        video = one.post("/v1/videos", content=clip.read_bytes()).json()["video"]
+        jobs = [submit(one, video) for _ in range(4)]
+        assert [ended(two, job)["attempts"] for job in jobs] == [1, 1, 1, 1]
+    assert len(canned.asks) + len(other.asks) == 4
+
+
+def test_a_job_that_its_replicas_die_of_is_given_up(settings: Settings, canned: Canned, clip: Path) -> None:
+    app = api(canned, settings)
+    client = TestClient(app)
+    video = client.post("/v1/videos", content=clip.read_bytes()).json()["video"]
+    job = submit(client, video)
+    spool = app.state.desk.spool
+    spool.write("jobs", job, spool.read("jobs", job) | {"status": "running", "attempts": settings.kept.attempts})
+    with TestClient(api(canned, settings)) as second:
+        told = ended(second, job)
+    assert (told["status"], told["error"]["code"], canned.asks) == ("failed", "worker_lost", [])
+
+
+def test_jobs_expire(settings: Settings, canned: Canned, clip: Path) -> None:
+    app = api(canned, replace(settings, kept=Kept(seconds=100.0)))
+    client = TestClient(app)
+    video = client.post("/v1/videos", content=clip.read_bytes()).json()["video"]
+    old, young = submit(client, video), submit(client, video)
+    os.utime(Path(settings.spool, "jobs", f"{old}.json"), (0, 0))
+    asyncio.run(app.state.desk.jobs.expire())
+    assert spooled(Path(settings.spool), "jobs") == [f"{young}.json"]
+
+
+@pytest.mark.parametrize("body", [{"question": "who?"}, {"question": "who?", "video": "x", "stream": True}, {"video": "x"}, []])
+def test_a_wrong_job_is_refused(client: TestClient, body: Any) -> None:
+    assert client.post("/v1/jobs", json=body).status_code == 422
