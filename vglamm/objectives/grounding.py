@@ -39,7 +39,8 @@ class GroundingPreparer:
     """seed -> packed questions and answers, prompt codes, visual tokens as codes or frames, and frames and masks for pixel.
 
     blind: one empty visual token instead of all: what can be learnt from words alone. branches: questions of one video. follow:
-    share of branches with two or three turns. easy_share: share of easy scenes. track, single: frames for masks, as in
+    share of branches with two or three turns. presence: share of scenes that are asked only for what is there and what is not, the
+    hardest yes or no. easy_share: share of easy scenes. track, single: frames for masks, as in
     segmentation. prompts: most prompts of a video that masks are made for.
     """
 
@@ -52,6 +53,7 @@ class GroundingPreparer:
     masks: bool = False
     branches: int = 6
     follow: float = 0.25
+    presence: float = 0.0
     image_share: float = 0.1
     easy_share: float = 0.0
     track: int = 4
@@ -65,7 +67,8 @@ class GroundingPreparer:
         real = self.tokens == "frames" or self.masks
         wants = ("motion",) if not image and rng.random() < 0.2 else ()
         scene = make_scene(seed, difficulty=difficulty, level=self.level, image=image, wants=wants, pixels=real)
-        turns = dialogues(scene, rng, self.branches + 2)
+        kinds = ("look", "absent") if self.presence and rng.random() < self.presence else None
+        turns = dialogues(scene, rng, self.branches + 2, kinds)
         item = {**self._words(scene, turns, rng), "image": np.array(image), "shown": self._shown(scene)}
         if self.tokens == "frames":
             item |= self._frames(scene)
