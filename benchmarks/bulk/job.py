@@ -22,7 +22,6 @@ SMALL = Profile(
     pixel=Pool(cpus=0.2),
     whole=Pool(cpus=0.4, batch=2),
     device="cpu",
-    stall=600.0,
 )
 
 
