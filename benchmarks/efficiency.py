@@ -6,6 +6,7 @@ import multiprocessing
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from multiprocessing.queues import Queue
@@ -61,13 +62,23 @@ class Recorder(Board):
 def by_ray(job: BulkJob, ledger: Ledger) -> float:
     """Seconds from the start of the first decoding to the end of the last masks, by the actors' clocks. All actors are there
     before anything begins."""
-    with rays.one_node(cpus=CORES):
-        DataContext.get_current().wait_for_min_actors_s = _START
+    with rays.one_node(cpus=CORES), _all_there_first():
         board = ray.remote(Recorder).options(num_cpus=0).remote()
         for _ in pipeline(job, ledger, list(job.manifest.jobs), board).iter_batches(batch_size=None, prefetch_batches=0):
             pass
         notes: list[Note] = ray.get(board.everything.remote())
     return max(note.at for note in notes) - min(note.at - note.seconds for note in notes)
+
+
+@contextmanager
+def _all_there_first() -> Iterator[None]:
+    """Data flows when all actors are there, so that nobody works ahead of those who still load."""
+    context = DataContext.get_current()
+    before, context.wait_for_min_actors_s = context.wait_for_min_actors_s, _START
+    try:
+        yield
+    finally:
+        context.wait_for_min_actors_s = before
 
 
 def by_processes(job: BulkJob, ledger: Ledger) -> float:
