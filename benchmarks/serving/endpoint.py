@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 
 import ray
 from ray import serve as ray_serve
+from ray.exceptions import RayActorError
 from ray.serve.handle import DeploymentHandle
 
 from serve.app import Args, application
@@ -50,8 +52,13 @@ class Endpoint:
         return [ray.get_actor(**one) for one in named if one["name"].startswith(prefix)]
 
     def inside(self, deployment: str, work: Callable[[Any], Result]) -> list[Result]:
-        """What ``work`` gives in each replica of a deployment, called with the deployment's object."""
-        return ray.get([actor.__ray_call__.remote(_reach, work) for actor in self.replicas(deployment)])
+        """What ``work`` gives in each replica of a deployment, called with the deployment's object. One that Serve has given up may
+        still bear its name: it is left out."""
+        found = []
+        for answer in [actor.__ray_call__.remote(_reach, work) for actor in self.replicas(deployment)]:
+            with contextlib.suppress(RayActorError):
+                found.append(ray.get(answer))
+        return found
 
     def kill(self, deployment: str) -> None:
         """Kill one replica as a crash would: its process is gone between two instructions."""

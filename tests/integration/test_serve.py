@@ -18,7 +18,12 @@ from vglamm.answer import Answer
 from vglamm.errors import DialogueError, ModelUnknown, VideoNotFound
 from vglamm.walk import Walk, load
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.timeout(900),
+    # MLflow's own use of sqlalchemy
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:sqlalchemy.exc.SADeprecationWarning"),
+]
 
 SPLIT = small(
     vision=Part(cpus=0.15, gpus=0.4), language=Part(cpus=0.15, gpus=0.6), pixel=Part(replicas=(2, 2), cpus=0.15, gpus=1.0), window=5
@@ -214,8 +219,6 @@ def test_it_is_healthy_and_tracked(split: Endpoint) -> None:
             import ray
 
             ray.get(actor.check_health.remote())
-    [told] = [split.handle.deployment_id.app_name]
-    assert told == split.app
     [tally] = split.inside("tally", lambda tally: (tally.run.id, str(tally.run.client.tracking_uri), tally.total.requests))
     run, books, requests = tally
     assert requests > 5
