@@ -9,6 +9,7 @@ with Client("http://127.0.0.1:8000") as client:
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -175,12 +176,25 @@ class Client(AbstractContextManager["Client"]):
 
 
 class Talk:
-    """Questions about one local video in turn, asked of a server as of :class:`vglamm.walk.Session`; the video is sent once."""
+    """Questions about one local video in turn, asked of a server as of :class:`vglamm.walk.Session`; the video is sent once.
+
+    Closing it leaves nothing on the server, and closes ``client``, as an upload that fails does.
+    """
 
     def __init__(self, client: Client, path: str, watching: Watching, model: str = "") -> None:
         self.client, self.path, self.watching, self.model = client, path, watching, model
-        self.video = client.upload(path)
+        try:
+            self.video = client.upload(path)
+        except BaseException:
+            client.close()
+            raise
         self.session: str | None = None
+
+    def close(self) -> None:
+        with self.client, contextlib.suppress(ServeError):  # what expired is gone anyway
+            if self.session is not None:
+                self.client.end(self.session)
+            self.client.delete(self.video)
 
     def ask(self, question: str, *, on_text: Callable[[str], None] | None = None, **writing: Any) -> Answer:
         """As of the session: the answer, whose ``source`` is the local path."""

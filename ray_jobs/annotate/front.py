@@ -17,6 +17,7 @@ from rich.table import Table
 
 from ray_jobs.annotate.manifest import Manifest, read_manifest
 from ray_jobs.annotate.profile import load_profile
+from ray_jobs.annotate.remote import Endpoint, annotate_at
 from ray_jobs.annotate.stages import Settings
 from ray_jobs.annotate.summary import STAGES, Progress, Summary
 from vglamm import annotation, checkpoint
@@ -74,14 +75,19 @@ def named_questions(name: str, model: str) -> tuple[str, ...]:
     raise ConfigError(f"--ask {name}", "describe, or segment: and a list of names", "write it like segment:cat,dog")
 
 
-def run(asked: Asked, *, address: str | None, tracking: str, console: Console) -> Summary:
-    """The whole job, shown on ``console``. address: of a Ray cluster, None for one of this machine."""
+def run(asked: Asked, *, address: str | None, tracking: str, console: Console, endpoint: Endpoint | None = None) -> Summary:
+    """The whole job, shown on ``console``. address: of a Ray cluster, None for one of this machine. endpoint: what answers instead
+    of Ray, a server that runs already."""
     from ray_jobs.annotate.run import BulkJob
 
     manifest, profile = asked.manifest(), load_profile(asked.profile)
     job = BulkJob(manifest, replace(asked.settings, dtype=profile.dtype), profile, asked.out, asked.shares())
-    checkpoint.load_config(asked.settings.model)  # what is wrong with it is told before Ray starts
-    summary = drive(job, address=address, console=console)
+    if endpoint is None:
+        checkpoint.load_config(asked.settings.model)  # what is wrong with it is told before Ray starts
+        summary = drive(job, address=address, console=console)
+    else:
+        with _display(console) as watch:
+            summary = annotate_at(replace(job, model=endpoint.identity()), endpoint, watch)
     if tracking != "off":
         from ray_jobs.tracking import track_job
 

@@ -45,7 +45,7 @@ _PERIOD = 1.0
 @dataclass(frozen=True)
 class BulkJob:
     """What ``vglamm annotate`` does. manifest: all videos of the run; shard: (number, of) if this process does only a share of it.
-    part: videos of each output file."""
+    part: videos of each output file. model: identity of the checkpoint if that is not here but on a server."""
 
     manifest: Manifest
     settings: Settings
@@ -53,6 +53,7 @@ class BulkJob:
     out: str
     shard: tuple[int, int] = (1, 1)
     part: int = 64
+    model: str | None = None
 
     @property
     def config(self) -> str:
@@ -61,7 +62,7 @@ class BulkJob:
 
     def identity(self) -> dict[str, Any]:
         """What makes this run this run; a change is refused. The checkpoint counts by what is in it, not by where it lies."""
-        settings = asdict(self.settings) | {"model": checkpoint.identity(self.settings.model)}
+        settings = asdict(self.settings) | {"model": self.model or checkpoint.identity(self.settings.model)}
         return {
             "manifest": self.manifest.digest,
             "videos": len(self.manifest.jobs),
@@ -85,6 +86,11 @@ def annotate(job: BulkJob, watch: Callable[[Progress], None] = lambda _: None) -
     connect()
     logging.getLogger("ray.data").setLevel(logging.WARNING)  # it tells on standard error of every execution
     job.profile.check(ray.cluster_resources())
+    return fill(job, _run, watch)
+
+
+def fill(job: BulkJob, work: Work, watch: Callable[[Progress], None]) -> Summary:
+    """The folder of a job, filled with what is missing of it: ``work`` writes the rows of videos and tells which are done."""
     ledger = Ledger(Place.of(job.out), job.part, job.manifest.extra)
     with _alone(ledger.place):
         ledger.claim(job.identity())
@@ -94,10 +100,10 @@ def annotate(job: BulkJob, watch: Callable[[Progress], None] = lambda _: None) -
         for one in (one for one in mine if one.skipped and one.position not in done):
             ledger.write(one.position, _skipped(one, job))
             done.add(one.position)
-        parts = _Parts(ledger, mine, done)
+        parts = Parts(ledger, mine, done)
         missing = [one for one in mine if one.position not in done]
         if missing:
-            _run(job, ledger, missing, parts, summary, watch)
+            work(job, ledger, missing, parts, summary, watch)
         parts.close()
         summary.finish(ledger.statuses())
         ledger.place.inside("summary.json").write(json.dumps(summary.to_tree(), indent=2).encode() + b"\n")
@@ -105,7 +111,7 @@ def annotate(job: BulkJob, watch: Callable[[Progress], None] = lambda _: None) -
 
 
 def _run(
-    job: BulkJob, ledger: Ledger, missing: list[Job], parts: _Parts, summary: Summary, watch: Callable[[Progress], None]
+    job: BulkJob, ledger: Ledger, missing: list[Job], parts: Parts, summary: Summary, watch: Callable[[Progress], None]
 ) -> None:
     """All that is missing; then, one by one, what was lost with a node or died beside another in its batch; what is lost again is
     written down as lost."""
@@ -132,7 +138,7 @@ def _run(
     summary.tallies = _read(board)
 
 
-def _hear(data: ray.data.Dataset, board: Any, parts: _Parts, summary: Summary, watch: Callable[[Progress], None]) -> set[int]:
+def _hear(data: ray.data.Dataset, board: Any, parts: Parts, summary: Summary, watch: Callable[[Progress], None]) -> set[int]:
     """Run a dataset to its end; the positions whose receipts came."""
     heard: set[int] = set()
     with _watching(board, summary, watch):
@@ -233,7 +239,7 @@ def _alone(place: Place) -> AbstractContextManager[None]:
     return claimed(Path(place.path)) if place.local else nullcontext()
 
 
-class _Parts:
+class Parts:
     """Closes each part when the last of its positions is written."""
 
     def __init__(self, ledger: Ledger, jobs: tuple[Job, ...], done: set[int]) -> None:
@@ -254,3 +260,6 @@ class _Parts:
         """Parts that were whole from the start: a run may have been killed before it could join them."""
         for number in self.ready:
             self.ledger.close_part(number, self.all[number])
+
+
+Work = Callable[[BulkJob, Ledger, list[Job], Parts, Summary, Callable[[Progress], None]], None]

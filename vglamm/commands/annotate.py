@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
-from vglamm.commands.ask import Mode
+from vglamm.commands.ask import Mode, token_in
 from vglamm.commands.screen import err, out
 from vglamm.errors import ConfigError
 
@@ -42,6 +44,10 @@ def annotate(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, and measure on two videos how long it will take.")] = False,
     ray: Annotated[str | None, typer.Option(help="Address of a Ray cluster. Default: a Ray of this machine.")] = None,
     tracking: Annotated[str, typer.Option(help="MLflow: local, off, or the URI of a server.")] = "off",
+    server: Annotated[str | None, typer.Option(help="URL of an endpoint that answers, instead of Ray and a model here.")] = None,
+    server_model: Annotated[str, typer.Option(help="Name of the model there. Default: its default one.")] = "",
+    token_file: Annotated[Path | None, typer.Option(help="File with the token that the endpoint wants.")] = None,
+    in_flight: Annotated[int, typer.Option(min=1, help="Videos that the endpoint is asked about at a time.")] = 4,
 ) -> None:
     """Annotate many videos; the same command again does only what is missing."""
     if every_frame and fps is not None:
@@ -63,7 +69,15 @@ def annotate(
     if dry_run:
         out().print(front.forecast(asked))
         return
-    summary = front.run(asked, address=ray, tracking=tracking, console=err())
+    if server is None:
+        summary = front.run(asked, address=ray, tracking=tracking, console=err())
+    else:
+        from serve.bulk import Remote
+
+        if ray is not None:
+            raise ConfigError("--server and --ray", "one of them", "drop one")
+        with closing(Remote(server, token_in(token_file), model=server_model, at_once=in_flight)) as endpoint:
+            summary = front.run(asked, address=None, tracking=tracking, console=err(), endpoint=endpoint)
     out().print(front.told(summary))
     out().print(Text(f"out       {target}", style="dim"))
     if summary.failed_share > max_failed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing, nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -48,6 +49,9 @@ def ask(
     temperature: Annotated[float, typer.Option(min=0.0, help="0 is greedy; above it, words are drawn.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Seed of the drawing.")] = 0,
     max_new_tokens: Annotated[int | None, typer.Option(min=1, help="Tokens of an answer at most. Default: the model's.")] = None,
+    server: Annotated[str | None, typer.Option(help="URL of an endpoint that answers, instead of a model here.")] = None,
+    server_model: Annotated[str, typer.Option(help="Name of the model there. Default: its default one.")] = "",
+    token_file: Annotated[Path | None, typer.Option(help="File with the token that the endpoint wants.")] = None,
 ) -> None:
     """Ask about a video: text whose phrases are tied to masks through time."""
     if every_frame and fps is not None:
@@ -56,25 +60,56 @@ def ask(
         raise ConfigError(f"--overlay {overlay}", f"a name ending in {', '.join(OVERLAYS)}", "rename it")
     piped = json is not None and str(json) == "-"
     screen = err() if piped else out()
+    watching = {"fps": fps, "every_frame": every_frame, "start": start, "end": end, "mode": mode.value}
+    if server is not None:
+        session = _asked_there(server, token_in(token_file), server_model, video, watching)
+    else:
+        session = _asked_here(model, video, watching, device=device, dtype=dtype, quantise=quantise)
+    answers: list[Answer] = []
+    with nullcontext() if server is None else closing(session):
+        for number, question in enumerate(questions, 1):
+            answers.append(_turn(screen, session, question, temperature=temperature, seed=seed, max_new_tokens=max_new_tokens))
+            if overlay is not None:
+                target = numbered(overlay, number)
+                with err().status(f"writing {target}"):
+                    answers[-1].save_overlay(target)
+                screen.print(f"wrote {target}", markup=False, style="dim")
+    if json is not None:
+        write_json(answers, None if piped else json)
+
+
+def _asked_here(model: str, video: str, watching: dict[str, Any], **settings: Any) -> Any:
+    """A session of the walk about the video."""
     import vglamm
     from vglamm.media.read import open_video
 
     with err().status(f"opening {video}"):
         source = open_video(video)  # before the model: a wrong path is told at once
     with err().status(f"loading {model}"):
-        walk = vglamm.load(model, device=device, dtype=dtype, quantise=quantise)
+        walk = vglamm.load(model, **settings)
     with err().status(f"looking at {video}"):
-        session = walk.watch(source, fps=fps, every_frame=every_frame, start=start, end=end, mode=mode.value)
-    answers: list[Answer] = []
-    for number, question in enumerate(questions, 1):
-        answers.append(_turn(screen, session, question, temperature=temperature, seed=seed, max_new_tokens=max_new_tokens))
-        if overlay is not None:
-            target = numbered(overlay, number)
-            with err().status(f"writing {target}"):
-                answers[-1].save_overlay(target)
-            screen.print(f"wrote {target}", markup=False, style="dim")
-    if json is not None:
-        write_json(answers, None if piped else json)
+        return walk.watch(source, **watching)
+
+
+def _asked_there(server: str, token: str | None, model: str, video: str, watching: dict[str, Any]) -> Any:
+    """The same on an endpoint, to which the video is sent."""
+    from serve.client import Client, Talk
+    from serve.contract import Watching
+    from vglamm.media.limits import Limits
+
+    Limits().check_file(video)
+    with err().status(f"sending {video}"):
+        return Talk(Client(server, token), video, Watching(**watching), model)
+
+
+def token_in(path: Path | None) -> str | None:
+    """The token in a file; on the command line anybody on the machine could read it."""
+    if path is None:
+        return None
+    token = path.read_text(encoding="utf-8").strip()
+    if not token:
+        raise ConfigError(f"an empty file, {path}", "a token", "write it there")
+    return token
 
 
 def _turn(screen: Console, session: Any, question: str, **settings: Any) -> Answer:

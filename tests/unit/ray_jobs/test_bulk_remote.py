@@ -1,0 +1,112 @@
+"""A bulk job answered by an endpoint: one row for each question, resumed like any other, ended by what is the endpoint's fault."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ray_jobs.annotate.manifest import read_manifest
+from ray_jobs.annotate.profile import load_profile
+from ray_jobs.annotate.remote import annotate_at
+from ray_jobs.annotate.run import BulkJob
+from ray_jobs.annotate.stages import Settings
+from serve.contract import Ask, VideoFacts
+from tests.unit.media.clips import encode
+from tests.unit.serve.canned import answer_of
+from vglamm import annotation
+from vglamm.answer import Answer
+from vglamm.errors import ConfigError, DialogueError, EnvironmentProblem, VglammError, VideoUnreadable
+
+
+class Spoken:
+    """Answers by itself. fail: raised or given for what is named so."""
+
+    at_once = 2
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str]] = []
+        self.options: list[Mapping[str, Any]] = []
+        self.fail: dict[str, VglammError] = {}
+
+    def identity(self) -> str:
+        return "canned"
+
+    def answers(self, path: str, questions: Sequence[str], options: Mapping[str, Any]) -> Iterator[Answer | VglammError]:
+        name = Path(path).name
+        self.options.append(options)
+        if name in self.fail:
+            raise self.fail[name]
+        for question in questions:
+            self.asked.append((name, question))
+            asked = Ask("videos/x", question, source="upload")
+            yield self.fail.get(question) or answer_of(asked, VideoFacts((32, 48), 3, 1.0, 3.0))
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("videos")
+    for number in range(3):
+        encode(folder / f"clip-{number}.mp4", numbers=range(3), rate=3, size=(48, 32))
+    (folder / "empty.mp4").touch()
+    (folder / "notes.txt").write_text("not a video")
+    return folder
+
+
+def job_of(videos: Path, out: Path, model: str = "canned") -> BulkJob:
+    settings = Settings("tiny", {"fps": 2.0}, "frames", 7)
+    return BulkJob(read_manifest(str(videos), ("who?", "and?")), settings, load_profile("laptop"), str(out), part=2, model=model)
+
+
+def test_each_question_of_each_input_is_one_row(videos: Path, tmp_path: Path) -> None:
+    endpoint, told = Spoken(), []
+    endpoint.fail = {"clip-1.mp4": VideoUnreadable("a", "b", "c")}
+    summary = annotate_at(job_of(videos, tmp_path / "out"), endpoint, lambda progress: told.append(progress.done))
+    rows = list(annotation.read(tmp_path / "out"))
+    assert [(row.position, row.status) for row in rows] == list(
+        enumerate(["ok", "ok", "failed", "failed", "ok", "ok", "failed", "failed", "skipped", "skipped"])
+    )
+    assert [row.id for row in rows[:2]] == ["clip-0.mp4", "clip-0.mp4#2"]
+    assert {row.error_type for row in rows if row.status == "failed"} == {"VideoUnreadable"}
+    for row in rows:
+        if row.answer is not None:
+            assert (row.answer.source, row.answer.question) == (row.uri, row.question)
+            assert row.sha256 is not None
+    assert {tuple(sorted(options.items())) for options in endpoint.options} == {
+        (("fps", 2.0), ("max_new_tokens", 7), ("mode", "frames"))
+    }
+    assert summary.rows == {"failed: VideoUnreadable": 4, "ok": 4, "skipped": 2}
+    assert sorted(told) == [1, 2, 3, 4]
+    again = annotate_at(job_of(videos, tmp_path / "out"), endpoint, lambda progress: None)
+    assert (again.done, len(endpoint.asked)) == (0, 4)
+    assert list(annotation.read(tmp_path / "out")) == rows
+
+
+def test_a_question_that_fails_fails_alone(videos: Path, tmp_path: Path) -> None:
+    endpoint = Spoken()
+    endpoint.fail = {"and?": DialogueError("a", "b", "c")}
+    annotate_at(job_of(videos, tmp_path / "out"), endpoint, lambda progress: None)
+    rows = [row for row in annotation.read(tmp_path / "out") if row.video.startswith("clip")]
+    assert [row.error_type for row in rows] == [None, "DialogueError"] * 3
+
+
+def test_the_endpoints_own_troubles_end_the_job_which_goes_on_later(videos: Path, tmp_path: Path) -> None:
+    endpoint = Spoken()
+    endpoint.fail = {"clip-2.mp4": EnvironmentProblem("no answer", "one", "start it")}
+    with pytest.raises(EnvironmentProblem):
+        annotate_at(job_of(videos, tmp_path / "out"), endpoint, lambda progress: None)
+    endpoint.fail = {}
+    summary = annotate_at(job_of(videos, tmp_path / "out"), endpoint, lambda progress: None)
+    assert summary.rows == {"failed: VideoUnreadable": 2, "ok": 6, "skipped": 2}
+
+
+def test_the_folder_is_that_of_a_run_with_the_model_here(videos: Path, tmp_path: Path) -> None:
+    job = job_of(videos, tmp_path / "out")
+    annotate_at(job, Spoken(), lambda progress: None)
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["settings"]["model"] == "canned"
+    with pytest.raises(ConfigError, match="another run"):
+        annotate_at(replace(job, model="other"), Spoken(), lambda progress: None)
