@@ -110,6 +110,7 @@ export class Stage extends Entry {
   /* The answer is whole: play it from the beginning, or where motion is not welcome show the frame that shows most. */
   present() {
     if (!this.following || !this.video) return;
+    this.following = false;
     if (still.matches) return this.seek(this.turn.key);
     this.seek(0);
     this.toggle();

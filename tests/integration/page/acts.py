@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 import numpy as np
 from numpy.typing import NDArray
 from playwright.sync_api import Locator, Page, expect
@@ -63,14 +65,20 @@ def shows(page: Page, position: int) -> None:
 
 def until(page: Page, condition: str, argument: object = None) -> None:
     """Wait for a function of the page to be true. Playwright's own wait evaluates text in the page, which its policy forbids."""
-    look = f"const look = () => (({condition})(argument) ? done() : requestAnimationFrame(look))"
+    look = f"const look = () => (({condition})(argument) ? done() : setTimeout(look, 50))"
     page.evaluate(f"(argument) => new Promise((done) => {{ {look}; look(); }})", argument)
 
 
 def drawn(page: Page) -> NDArray[np.uint8]:
     """The masks as they were drawn last: uint8[H, W], how much they cover."""
-    found = page.evaluate("({ size: [drawn.height, drawn.width], alpha: [...drawn.data].filter((_, n) => n % 4 === 3) })")
-    return np.array(found["alpha"], np.uint8).reshape(found["size"])
+    found = page.evaluate(
+        """() => {
+          let alpha = "";
+          for (let p = 3; p < drawn.data.length; p += 4) alpha += String.fromCharCode(drawn.data[p]);
+          return { size: [drawn.height, drawn.width], alpha: btoa(alpha) };
+        }"""
+    )
+    return np.frombuffer(base64.b64decode(found["alpha"]), np.uint8).reshape(found["size"])
 
 
 def filled(page: Page) -> NDArray[np.bool_]:

@@ -111,10 +111,11 @@ class Entry {
       e.preventDefault();
     });
     for (const lane of root.querySelectorAll(".lane")) this.wireLane(lane);
-    /* The mask must be that of the very frame on the screen: its own time, where the browser tells it. */
+    /* The mask must be that of the very frame on the screen: its own time, where the browser tells it. During a seek the screen
+       still shows frames on the way, while the masks are at the goal already. */
     const exact = "requestVideoFrameCallback" in video;
     const tick = (_, frame) => {
-      if (exact || !video.paused) this.at(frame && frame.mediaTime !== undefined ? frame.mediaTime : video.currentTime);
+      if (!video.seeking && (exact || !video.paused)) this.at(frame && frame.mediaTime !== undefined ? frame.mediaTime : video.currentTime);
       next();
     };
     const next = () => (exact ? video.requestVideoFrameCallback(tick) : requestAnimationFrame(tick));
