@@ -45,9 +45,11 @@ class SlowLedger(Ledger):
 
 @dataclass
 class Store:
-    """What was seen of the object store, in bytes. used: at each look. spilled: in all."""
+    """What was seen of the object store, in bytes. used, outside: at each look, in all and of it in files instead of shared memory.
+    spilled: in all. limit: of the store."""
 
     used: list[int] = field(default_factory=list)
+    outside: list[int] = field(default_factory=list)
     spilled: int = 0
     limit: int = 0
 
@@ -60,7 +62,8 @@ def watched(period: float = 0.5) -> Iterator[Store]:
 
     def look() -> None:
         told = get_memory_info_reply(state).store_stats
-        store.used.append(told.object_store_bytes_used + told.object_store_bytes_fallback)
+        store.used.append(told.object_store_bytes_used)
+        store.outside.append(told.object_store_bytes_fallback)
         store.spilled, store.limit = told.spilled_bytes_total, told.object_store_bytes_avail
 
     def looking() -> None:
@@ -98,7 +101,7 @@ def run(*, rounds: int, videos: int = 80) -> Section:
                 assert heard == videos, f"{heard} of {videos} videos"
                 took = ray.get(board.read.remote())
             share.append(100 * max(store.used) / store.limit)
-            spilled.append(store.spilled / MB)
+            spilled.append((store.spilled + max(store.outside)) / MB)
             held.append(took["decode"].last - took["decode"].first)
     how = (
         f"{videos} videos through an object store of {STORE / MB:.0f} MB: {videos * frames / MB:.0f} MB of frames and "
