@@ -105,6 +105,7 @@ def _told(rows: list[Annotation]) -> dict[str, Any]:
         "rows": len(rows),
         "failed": len(rows) - len(answers),
         "phrases": sum(len(answer.phrases) for answer in answers),
+        "seen": len(answers[0].sampling.llm_indices) if answers else 0,
         "tokens": 0,
         "frames": sum(len(answer.tracks[0].rle) for answer in answers[:1] if answer.tracks),
         "masks": sum(len(track.rle) for answer in answers for track in answer.tracks),
