@@ -79,18 +79,28 @@ def test_a_mistake_is_told_to_who_made_it(engine, tokens):
 
 def test_who_leaves_stops_before_the_next_token_and_disturbs_nobody(engine, step, tokens):
     riding: list[int] = []
-    handle = step.part.trunk.register_forward_pre_hook(
-        lambda _, __, given: riding.append(len(given["inputs_embeds"])), with_kwargs=True
-    )
+    asked, together, left = threading.Event(), threading.Event(), threading.Event()
+
+    def ride(_: object, __: object, given: dict) -> None:
+        riding.append(len(given["inputs_embeds"]))
+        if len(riding) == 2:  # the first answer waits for the second question, and both for the first to be left
+            asked.wait(60)
+        if riding[-1] == 2 and not together.is_set():
+            together.set()
+            left.wait(60)
+
+    handle = step.part.trunk.register_forward_pre_hook(ride, with_kwargs=True)
 
     async def leave() -> tuple[int, list]:
         stream = engine.ask((tokens, (), "what?"))
         await anext(stream)
         other = asyncio.ensure_future(heard(engine, tokens, "why?"))
-        while max(riding) < 2:
-            await anext(stream)
+        await asyncio.sleep(0)  # it asks
+        asked.set()
+        assert await asyncio.to_thread(together.wait, 60)
         await stream.aclose()
         count = len(riding)
+        left.set()
         return count, await other
 
     try:
