@@ -78,7 +78,7 @@ tiny-tracking: tiny-segmentation
 tiny-reading: tiny-moves tiny-language
 	$(TRAIN) $@ --local
 tiny-joint: tiny-reading tiny-tracking
-	$(TRAIN) $@
+	$(TRAIN) $@ --local
 tiny: tiny-joint
 	$(RUN) $(BIN)/python -m ray_jobs.ship runs/tiny-joint vglamm/weights/tiny docs/tiny-card.md
 
