@@ -15,6 +15,7 @@ async function ask(wrong) {
   why.classList.toggle("wrong", wrong);
   if (wrong) why.textContent = "That was not the token. It was printed where the server was started.";
   value.value = dialog.returnValue = "";
+  byId("token-cancel").onclick = () => dialog.close("");
   dialog.showModal();
   value.focus();
   await new Promise((closed) => dialog.addEventListener("close", closed, { once: true }));

@@ -24,7 +24,7 @@ export class Stage extends Entry {
     root.querySelector(".back").addEventListener("click", () => this.step(-1));
     root.querySelector(".on").addEventListener("click", () => this.step(1));
     video.muted = true;
-    video.addEventListener("seeked", () => { if (this.following && this.newest !== this.position) this.seek(this.newest); });
+    video.addEventListener("seeked", () => { if (this.following && ![null, this.position].includes(this.newest)) this.seek(this.newest); });
     video.addEventListener("error", () => root.classList.add("unplayable"));
   }
 
@@ -59,7 +59,7 @@ export class Stage extends Entry {
 
   /* Show each new frame as its masks come, until somebody takes the controls. */
   follow() {
-    this.following = true;
+    Object.assign(this, { following: true, newest: null });
     this.video?.pause();
   }
 

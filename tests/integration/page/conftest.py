@@ -16,6 +16,8 @@ from tests.integration.page.oracle import Oracle, running
 SECONDS = 120
 """A machine at work is slow; no test waits for this when all is well."""
 LARGEST = 2 << 20
+REFUSED = "Failed to load resource"
+"""What Chromium itself notes of a refusal or a lost connection; what the page makes of it is for the tests to see."""
 expect.set_options(timeout=SECONDS * 1000)
 
 WATCH = """
@@ -62,7 +64,7 @@ def opened(context: BrowserContext, url: str) -> Iterator[Page]:
     page, wrong, elsewhere = context.new_page(), list[str](), list[str]()
     page.set_default_timeout(SECONDS * 1000)
     page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("console", lambda said: wrong.append(said.text) if said.type == "error" and "status of" not in said.text else None)
+    page.on("console", lambda said: wrong.append(said.text) if said.type == "error" and REFUSED not in said.text else None)
     page.on("request", lambda asked: None if asked.url.startswith((url, f"blob:{url}")) else elsewhere.append(asked.url))
     page.add_init_script(WATCH)
     page.goto(url)
