@@ -155,3 +155,9 @@ def test_tests_mirror_modules_that_exist() -> None:
         if path.name.startswith("test_") and not (ROOT / "vglamm" / inside).is_dir() and not (ROOT / inside).is_dir():
             gone.append(str(path))
     assert gone == []
+
+
+def test_the_ingress_of_the_endpoint_computes_nothing() -> None:
+    code = "import sys, serve.deployments.ingress; print(*sorted({'torch', 'transformers', 'sam2'} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert found.stdout.split() == []
