@@ -110,6 +110,15 @@ class Spool:
         """(when it was last written, in Unix seconds, and name) of each record, the oldest first."""
         return sorted((at, Path(path).stem) for at, path, _ in self._files(kind) if path.endswith(".json"))
 
+    def clear(self, before: float) -> None:
+        """Drop bytes of videos without a record that are older than this: whoever wrote them died over it."""
+        if not self.place.local:
+            return  # what was not finished is not there
+        for path in Path(self.place.path, VIDEOS).iterdir():
+            known = path.suffix == ".json" or path.with_name(f"{path.name}.json").exists()
+            if not known and path.stat().st_mtime < before:
+                path.unlink(missing_ok=True)
+
     def video(self, name: str) -> Place:
         """Where the bytes of a video are."""
         return self.place.inside(f"{VIDEOS}/{name}")

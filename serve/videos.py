@@ -81,6 +81,7 @@ class Videos:
             if at < before:
                 log.info("%s expired", name)
                 await self.delete(name)
+        await asyncio.to_thread(self.spool.clear, before)
 
     def _head(self, name: str) -> bytes:
         place = self.spool.video(name)

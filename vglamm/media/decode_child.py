@@ -43,7 +43,7 @@ _FILES = 64
 
 
 def main(memory: int, offline: bool) -> None:
-    """Serve requests until standard input ends. memory: address space of this process in bytes. offline: leave the network first."""
+    """Serve requests until standard input ends. memory: address space of this process in bytes. offline: without a network."""
     if offline:
         leave_network()
     with contextlib.suppress(BrokenPipeError):  # the parent is gone

@@ -223,6 +223,18 @@ def test_what_nobody_uses_expires(settings: Settings, canned: Canned, clip: Path
     assert canned.forgotten == [session]
 
 
+def test_what_a_dead_replica_left_half_done_goes(settings: Settings, canned: Canned, clip: Path) -> None:
+    app, folder = api(canned, settings), Path(settings.spool, "videos")
+    kept = TestClient(app).post("/v1/videos", content=clip.read_bytes()).json()["video"]
+    for name in (".partial-x", "v-" + "0" * 32):
+        (folder / name).touch()
+        os.utime(folder / name, (0, 0))
+    (folder / ".partial-y").touch()  # somebody may be at it
+    os.utime(folder / kept, (0, 0))
+    asyncio.run(app.state.desk.videos.expire())
+    assert spooled(Path(settings.spool)) == [".partial-y", kept, f"{kept}.json"]
+
+
 def test_a_full_spool_takes_no_more(connect: Connect, clip: Path) -> None:
     client = connect(kept=Kept(bytes=1))
     assert client.post("/v1/videos", content=clip.read_bytes()).status_code == 201

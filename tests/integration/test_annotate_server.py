@@ -1,0 +1,46 @@
+"""The same manifest through a running endpoint: the rows and the folder are those of the model here."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import vglamm
+from ray_jobs.annotate.remote import annotate_at
+from serve.bulk import Remote
+from serve.ingress import api
+from serve.inprocess import InProcess
+from serve.settings import Settings
+from tests.integration.bulk import bulk_job, clips
+from tests.unit.serve.canned import served
+from vglamm import annotation
+
+pytestmark = pytest.mark.slow
+
+
+def test_rows_are_bit_for_bit_what_ask_says(talker: Path, tmp_path: Path) -> None:
+    videos, spool = tmp_path / "videos", str(tmp_path / "spool")
+    videos.mkdir()
+    clips(videos, 2)
+    (videos / "empty.mp4").touch()
+    walk = vglamm.load(talker)
+    job = bulk_job(videos, talker, tmp_path / "out", "who?", "what moves?")
+    with (
+        closing(InProcess({"fake": walk}, spool)) as backend,
+        served(api(backend, Settings(spool=spool))) as url,
+        closing(Remote(url)) as remote,
+    ):
+        annotate_at(replace(job, model=remote.identity()), remote, lambda progress: None)
+    rows = list(annotation.read(tmp_path / "out"))
+    assert [row.status for row in rows] == ["ok"] * 4 + ["failed"] * 2
+    for row in rows[:4]:
+        assert row.answer is not None
+        said = walk.ask(row.uri, row.question, every_frame=True)
+        assert replace(row.answer, timings={}) == replace(said, timings={})
+    claimed = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert {name: claimed[name] for name in job.identity()} == job.identity()
+    assert {row.config for row in rows} == {job.config}
