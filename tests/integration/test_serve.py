@@ -143,7 +143,7 @@ def test_no_frames_tokens_or_masks_pass_through_the_ingress(split: Endpoint) -> 
     split.inside("ingress", watch_arrays)
     heard(split, Ask("clip-002.mp4", "who?", ALL))
     [arrays] = split.inside("ingress", lambda ingress: ingress.arrays)
-    assert arrays == [("float32", (2, 64))], "the prompts of the two phrases, and nothing else"
+    assert set(arrays) == {("float32", (2, 64))}, "the prompts of the two phrases, and nothing else"
 
 
 def test_a_further_question_does_not_see_the_video_again_and_a_lost_session_is_rebuilt(split: Endpoint) -> None:
