@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 import vglamm
+from benchmarks.bulk.job import bulk_job
 from ray_jobs.annotate.remote import annotate_at
 from serve.bulk import Remote
 from serve.ingress import api
 from serve.inprocess import InProcess
 from serve.settings import Settings
-from tests.integration.bulk import bulk_job, clips
+from tests.integration.bulk import clips
 from tests.unit.serve.canned import served
 from vglamm import annotation
 
