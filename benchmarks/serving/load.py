@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx
+import httpx2
 
 QUESTION = "who?"
-_PATIENCE = httpx.Timeout(600.0)
+_PATIENCE = httpx2.Timeout(600.0)
 
 
 @dataclass(frozen=True)
@@ -61,13 +61,13 @@ class Outcomes:
         return statistics.median(outcome.seconds for outcome in self.answered)
 
 
-async def upload(client: httpx.AsyncClient, path: Path) -> str:
+async def upload(client: httpx2.AsyncClient, path: Path) -> str:
     response = await client.post("/v1/videos", content=path.read_bytes(), headers={"content-type": "video/mp4"})
     response.raise_for_status()
     return str(response.json()["video"])
 
 
-async def ask(client: httpx.AsyncClient, video: str, *, retry: bool = True) -> Outcome:
+async def ask(client: httpx2.AsyncClient, video: str, *, retry: bool = True) -> Outcome:
     """One question. retry: once more if the first try was lost with a replica, as the Python client does."""
     body = {"video": video, "question": QUESTION, "every_frame": True, "keep": False}
     for tries in (1, 2):
@@ -75,7 +75,7 @@ async def ask(client: httpx.AsyncClient, video: str, *, retry: bool = True) -> O
         try:
             response = await client.post("/v1/answers", json=body)
             status, waits = response.status_code, "retry-after" in response.headers
-        except httpx.TransportError:
+        except httpx2.TransportError:
             status, waits = 0, False
         outcome = Outcome(status, time.perf_counter() - began, waits, tries)
         if not retry or not (status in (0, 500) or (status == 503 and not waits)):
@@ -88,11 +88,11 @@ async def clients(url: str, video: Path, count: int, feed: Callable[[], bool], *
     outcomes = Outcomes()
 
     async def one() -> None:
-        async with httpx.AsyncClient(base_url=url, timeout=_PATIENCE) as client:
+        async with httpx2.AsyncClient(base_url=url, timeout=_PATIENCE) as client:
             while feed():
                 outcomes.all.append(await ask(client, name, retry=retry))
 
-    async with httpx.AsyncClient(base_url=url, timeout=_PATIENCE) as first:
+    async with httpx2.AsyncClient(base_url=url, timeout=_PATIENCE) as first:
         name = await upload(first, video)
         await ask(first, name)  # warm up: what is opened and loaded at a first request is not measured
         began = time.perf_counter()
@@ -115,8 +115,8 @@ def until(deadline: float) -> Callable[[], bool]:
 async def paced(url: str, video: Path, per_second: float, total: int, also: Callable[[int], Awaitable[None]]) -> Outcomes:
     """Requests at a fixed pace, whether or not earlier ones are answered. also: called with the number of each before it goes."""
     outcomes, tasks = Outcomes(), set()
-    limits = httpx.Limits(max_connections=None)
-    async with httpx.AsyncClient(base_url=url, timeout=_PATIENCE, limits=limits) as client:
+    limits = httpx2.Limits(max_connections=None)
+    async with httpx2.AsyncClient(base_url=url, timeout=_PATIENCE, limits=limits) as client:
         name = await upload(client, video)
         await ask(client, name)
         began = time.perf_counter()

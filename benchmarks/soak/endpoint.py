@@ -121,10 +121,10 @@ def _updated(endpoint: Endpoint, clip: Path, source: str, spool: Path) -> list[R
 
 def _left(endpoint: Endpoint, clip: Path, plan: Plan) -> list[Row]:
     """Clients that go away at the first text, phrase or mask."""
-    import httpx
+    import httpx2
 
     async def leave() -> None:
-        async with httpx.AsyncClient(base_url=endpoint.url, timeout=600) as client:
+        async with httpx2.AsyncClient(base_url=endpoint.url, timeout=600) as client:
             body = {"video": await load.upload(client, clip), "question": load.QUESTION, "every_frame": True, "stream": True}
 
             async def one(number: int) -> None:

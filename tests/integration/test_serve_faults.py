@@ -68,9 +68,9 @@ def test_a_replica_of_each_part_dies_under_load_and_no_request_fails(pairs: Endp
 
 def test_cancelled_requests_leave_nothing(pairs: Endpoint, clip: Path) -> None:
     async def leave(count: int) -> None:
-        import httpx
+        import httpx2
 
-        async with httpx.AsyncClient(base_url=pairs.url, timeout=600) as client:
+        async with httpx2.AsyncClient(base_url=pairs.url, timeout=600) as client:
             video = await load.upload(client, clip)
             body = {"video": video, "question": "who?", "every_frame": True, "stream": True}
 
@@ -124,7 +124,7 @@ def test_a_flood_is_refused_with_a_word_when_to_come_again(url: str, talker: Pat
 
 
 def test_the_command_starts_all_and_ctrl_c_leaves_nothing(talker: Path, clip: Path, tmp_path: Path, repository: Path) -> None:
-    import httpx
+    import httpx2
 
     port = _free()
     words = ["-c", "from vglamm.cli import main; main()", "serve", "--model", str(talker), "--port", str(port)]
@@ -141,8 +141,8 @@ def test_the_command_starts_all_and_ctrl_c_leaves_nothing(talker: Path, clip: Pa
         assert process.stdout.readline().strip() == f"http://127.0.0.1:{port}"
         answer = asyncio.run(load.clients(f"http://127.0.0.1:{port}", clip, 1, load.requests(1)))
         assert answer.statuses == {200: 1}
-        with pytest.raises(httpx.ConnectError):
-            httpx.get(f"http://{socket.gethostbyname(socket.gethostname())}:{port}/healthz")
+        with pytest.raises(httpx2.ConnectError):
+            httpx2.get(f"http://{socket.gethostbyname(socket.gethostname())}:{port}/healthz")
         session = {pid for pid in _session(process.pid) if pid != process.pid}
         assert session, "Ray runs in this session"
     finally:
