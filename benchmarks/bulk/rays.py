@@ -53,5 +53,6 @@ def three_nodes() -> Iterator[list[Any]]:
 
 def _quiet() -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_worker_niceness", "0")  # as all that they are compared with; Ray's own is 15
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # silences Ray's notice about machines without a GPU
     warnings.filterwarnings("ignore", "`use_.*` is deprecated", DeprecationWarning, "ray.data.context")
