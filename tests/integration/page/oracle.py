@@ -10,6 +10,7 @@ import hashlib
 import re
 import socket
 import threading
+import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -64,10 +65,11 @@ class Oracle:
             raise self.failing[ask.question]
         scene = self.scenes.get(_digest((self.spool / ask.video).read_bytes()))
         turn = NOTHING if scene is None else _turn(scene, ask.question)
-        whole, found = False, 0
+        whole, found, began, first = False, 0, time.perf_counter(), dict[type, float]()
         try:
             for piece in PIECE.findall(turn.answer):
                 await self._held()
+                first.setdefault(Text, time.perf_counter() - began)
                 yield Text(piece)
                 if "[SEG]" in piece:
                     yield PhraseFound(found, None)
@@ -76,9 +78,10 @@ class Oracle:
                 raise self.failing[f"!{ask.question}"]
             answer = replace(_answer(scene, turn, await self.probe(ask.video)), question=ask.question, source=ask.source)
             async for event in self._masks(answer, range(len(answer.sampling.grounding_times)) if found else ()):
+                first.setdefault(Seen, time.perf_counter() - began)
                 yield event
             whole = True
-            yield Done(answer, 0.02, 0.1 if found else None)
+            yield Done(answer, first[Text], first.get(Seen))
         finally:
             if not whole:
                 self.left.append(ask.question)
@@ -92,7 +95,7 @@ class Oracle:
         answer, frames = replace(correction.answer, tracks=tuple(tracks)), range(len(masks))
         async for event in self._masks(answer, [*frames[correction.position :], *reversed(frames[: correction.position])]):
             yield event
-        yield Done(answer, 0.0, 0.1)
+        yield Done(answer, 0.0, None)
 
     async def _masks(self, answer: Answer, positions: Any) -> AsyncGenerator[Event, None]:
         for position in positions:
