@@ -59,12 +59,11 @@ def _run(made: Application) -> None:
 
 
 def connect(address: str | None) -> bool:
-    """Be connected to a Ray; whether it is one of our own, which ends with this process. Its token authentication is on, its
-    dashboard on this machine's own address."""
+    """Be connected to a Ray; whether it is one of our own, which ends with this process. Its dashboard is on this machine's own
+    address; its token authentication is on where :mod:`serve.protected` was imported first."""
     address = address or os.environ.get("RAY_ADDRESS")
     if ray.is_initialized():
         return False
-    os.environ.setdefault("RAY_AUTH_MODE", "token")
     if address:
         ray.init(address=address, log_to_driver=False)
         return False

@@ -49,6 +49,7 @@ def serve(
         raise ConfigError("one of --tls-certificate and --tls-key", "both or neither", "pass the other one")
     with ExitStack() as stack:
         with err().status("starting"):
+            import serve.protected  # noqa: F401  # before Ray
             from serve.app import Args
             from serve.start import running
 
