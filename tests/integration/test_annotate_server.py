@@ -1,4 +1,7 @@
-"""The same manifest through a running endpoint: the rows and the folder are those of the model here."""
+"""The same manifest through a running endpoint: the rows and the folder are those of the model here.
+
+One video at a time: questions that are written together differ in the last bits of their prompts, as in any batch.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ def test_rows_are_bit_for_bit_what_ask_says(talker: Path, tmp_path: Path) -> Non
     with (
         closing(InProcess({"fake": walk}, spool)) as backend,
         served(api(backend, Settings(spool=spool))) as url,
-        closing(Remote(url)) as remote,
+        closing(Remote(url, at_once=1)) as remote,
     ):
         annotate_at(replace(job, model=remote.identity()), remote, lambda progress: None)
     rows = list(annotation.read(tmp_path / "out"))
