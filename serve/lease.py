@@ -18,6 +18,7 @@ from serve.spool import Spool
 from vglamm.errors import InUse
 
 PART = "lease"
+_SETTLE = 0.5
 
 
 class Lease:
@@ -34,19 +35,23 @@ class Lease:
 
     def take(self) -> bool:
         """Whether it is this holder's now."""
-        found = self.spool.find(self.kind, self.name, PART)
         mine = {"holder": self.holder, "until": time.time() + self.seconds}
-        if found is not None and found["holder"] == self.holder:
+        with self.spool.exclusive() as exact:
+            found = self.spool.find(self.kind, self.name, PART)
+            own = found is not None and found["holder"] == self.holder
+            if not own and found is not None and found["until"] >= time.time():
+                return False
             self.spool.write(self.kind, self.name, mine, PART)
+        if own or exact:
             return True
-        if found is not None and found["until"] >= time.time():
-            return False
-        return self.spool.create(self.kind, self.name, mine, PART, found)
+        time.sleep(_SETTLE)  # who wrote last has it
+        return self.spool.find(self.kind, self.name, PART) == mine
 
     def drop(self) -> None:
-        found = self.spool.find(self.kind, self.name, PART)
-        if found is not None and found["holder"] == self.holder:
-            self.spool.delete_part(self.kind, self.name, PART)
+        with self.spool.exclusive():
+            found = self.spool.find(self.kind, self.name, PART)
+            if found is not None and found["holder"] == self.holder:
+                self.spool.delete_part(self.kind, self.name, PART)
 
     @asynccontextmanager
     async def held(self) -> AsyncIterator[asyncio.Event]:

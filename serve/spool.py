@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import json
-import os
 import re
 import secrets
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,6 @@ VIDEOS, SESSIONS, JOBS = "videos", "sessions", "jobs"
 KINDS = {VIDEOS: "v", SESSIONS: "s", JOBS: "j"}
 PATTERNS = {kind: rf"^{letter}-[0-9a-f]{{32}}$" for kind, letter in KINDS.items()}
 _WRITE = 1024**2
-_SETTLE = 0.5
 
 
 class Spool:
@@ -74,31 +74,15 @@ class Spool:
         for path in self.place.inside(f"{kind}/{name}").files():
             self.delete_part(kind, name, Path(path).stem)
 
-    def create(self, kind: str, name: str, record: dict[str, Any], part: str, stale: dict[str, Any] | None) -> bool:
-        """Write a record where none is, or in the place of ``stale``: True for one of all who try at once. In a folder it is exact;
-        in a store that cannot say it, who wrote last wins, which shows after a while."""
-        place = self._at(kind, name, part)
+    @contextmanager
+    def exclusive(self) -> Iterator[bool]:
+        """Alone among all who use a folder as their spool, also when one of them dies; False in a store that cannot say it."""
         if not self.place.local:
-            place.write(json.dumps(record).encode())
-            time.sleep(_SETTLE)
-            return self.find(kind, name, part) == record
-        target = Path(place.path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        mine, old = (target.with_name(f".{secrets.token_hex(8)}") for _ in range(2))
-        try:
-            mine.write_text(json.dumps(record))
-            if stale is not None:
-                target.rename(old)  # of several, one finds it
-                if json.loads(old.read_text()) != stale:  # somebody else's, who took it in between
-                    os.link(old, target)
-                    return False
-            os.link(mine, target)
-        except (FileNotFoundError, FileExistsError):
-            return False
-        finally:
-            mine.unlink(missing_ok=True)
-            old.unlink(missing_ok=True)
-        return True
+            yield False
+            return
+        with open(Path(self.place.path, ".lock"), "wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield True
 
     def delete_part(self, kind: str, name: str, part: str) -> None:
         self._at(kind, name, part).delete()
