@@ -6,7 +6,6 @@ import multiprocessing
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from multiprocessing.queues import Queue
@@ -16,7 +15,6 @@ from typing import Any
 
 import ray
 import torch
-from ray.data import DataContext
 
 from benchmarks.bulk import rays
 from benchmarks.bulk.driver import waited
@@ -63,7 +61,7 @@ class Recorder(Board):
 def by_ray(job: BulkJob, ledger: Ledger) -> float:
     """Seconds from the start of the first decoding to the end of the last masks, by the actors' clocks. All actors are there
     before anything begins."""
-    with rays.one_node(cpus=CORES), _all_there_first():
+    with rays.one_node(cpus=CORES), rays.all_there_first():
         board = ray.remote(Recorder).options(num_cpus=0).remote()
         for _ in pipeline(job, ledger, list(job.manifest.jobs), board).iter_batches(batch_size=None, prefetch_batches=0):
             pass
@@ -73,17 +71,6 @@ def by_ray(job: BulkJob, ledger: Ledger) -> float:
             if sum(note.stage == "pixel" for note in notes) == len(job.manifest.jobs):
                 break
     return max(note.at for note in notes) - min(note.at - note.seconds for note in notes)
-
-
-@contextmanager
-def _all_there_first() -> Iterator[None]:
-    """Data flows when all actors are there, so that nobody works ahead of those who still load."""
-    context = DataContext.get_current()
-    before, context.wait_for_min_actors_s = context.wait_for_min_actors_s, _START
-    try:
-        yield
-    finally:
-        context.wait_for_min_actors_s = before
 
 
 def by_processes(job: BulkJob, ledger: Ledger) -> float:

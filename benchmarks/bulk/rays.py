@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray.data import DataContext
 
 ROOT = Path(__file__).resolve().parents[2]
 STORE = 200 * 1024**2
@@ -32,6 +33,17 @@ def one_node(*, store: int = STORE, hook: str | None = None, cpus: int = 2) -> I
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def all_there_first(seconds: int = 1800) -> Iterator[None]:
+    """In a job, data flows when all actors are there (in so many seconds), so that nobody works ahead of those who still load."""
+    context = DataContext.get_current()
+    before, context.wait_for_min_actors_s = context.wait_for_min_actors_s, seconds
+    try:
+        yield
+    finally:
+        context.wait_for_min_actors_s = before
 
 
 @contextmanager

@@ -22,7 +22,7 @@ def kill(calmly: Calm, stage: str, kills: int) -> tuple[tuple[Row, ...], int, fl
     for number in range(JOBS):
         killer = Killer((stage,), kills - done, seed=number)
         out = calmly.scratch / f"killed-{stage}-{number}"
-        with rays.one_node():
+        with rays.one_node(), rays.all_there_first():  # else decode may be done before pixel begins
             job = bulk_job(calmly.videos, calmly.model, out, QUESTION, profile=one_by_one(SMALL))
             summary = annotate(job, killer)
         seconds += summary.seconds
