@@ -12,8 +12,8 @@ from benchmarks.measure import Spread, interleaved, ratios
 from benchmarks.report import Row, Section
 from vglamm.language.generate import RunningBatch
 from vglamm.language.lm import Language
+from vglamm.language.packing import pack
 from vglamm.presets import preset
-from vglamm.steps import column_major
 
 GOAL = 2.5
 WORDS = 48
@@ -37,7 +37,7 @@ def run(*, rounds: int, name: str = "small", requests: int = 8, tokens: int = 32
     torch.manual_seed(0)
     config = preset(name)
     language = Language(replace(config.language, stop_tokens=())).eval().requires_grad_(False)
-    column_major(language)  # as the step lays it out on a CPU
+    pack(language)  # as the step does
     visual = config.vision.video_tokens
     # Lengths differ, as those of real questions do.
     prompts = [torch.randn(visual + WORDS + 3 * n, config.language.width) * 0.02 for n in range(requests)]

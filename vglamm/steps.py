@@ -23,6 +23,7 @@ from vglamm.language.dialogue import Dialogue, Scribe, Turns
 from vglamm.language.draft import Draft
 from vglamm.language.generate import RunningBatch, Token
 from vglamm.language.lm import Language
+from vglamm.language.packing import pack
 from vglamm.pixel.anchor import MODES, Row, check_mode
 from vglamm.pixel.decoder import Pixel
 from vglamm.pixel.footage import Chunks, Footage
@@ -154,13 +155,12 @@ class Flight:
 
 
 class LanguageStep(_Step[Language]):
-    """Visual tokens and questions -> replies with their prompts."""
+    """Visual tokens and questions -> replies with their prompts. It owns its part, and packs large weights of a CPU's."""
 
     def __init__(self, part: Language, tokenizer: Any, *, device: torch.device | str = "cpu", dtype: Dtype = None) -> None:
         super().__init__(part, device=device, dtype=dtype)
         self.scribe = Scribe(tokenizer, part.config)
-        if self.device.type == "cpu" and self.dtype == torch.float32:
-            column_major(part)
+        pack(part)
 
     def __call__(
         self,
@@ -277,14 +277,6 @@ class PixelStep(_Step[Pixel]):
         it, backwards. chunks, frames: as in :class:`PixelTask`. Memory is bounded as in anchor mode."""
         footage = Footage(self.part, chunks, frames, keep=frames <= self.part.config.cache)
         return self._guarded(by_marks(self.part, footage, marks))
-
-
-def column_major(part: nn.Module) -> None:
-    """Lay the weights of linear layers out by columns: of a single token's row a CPU then reads them in order. Values and
-    names stay."""
-    for layer in part.modules():
-        if type(layer) is nn.Linear:  # quantised layers are of other classes
-            layer.weight.data = layer.weight.data.t().contiguous().t()
 
 
 def to_wire(tokens: Tensor) -> NDArray[Any]:

@@ -7,7 +7,6 @@ one pass (:mod:`vglamm.language.branches`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,163 +15,31 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vglamm.config import ModelConfig
-from vglamm.data.sample import Turn
-from vglamm.data.world import Scene, dialogues, make_scene
-from vglamm.data.world.codes import PROMPT, first_visible, owners, prompt_code, rotation, token_codes
+from vglamm.data.world.codes import rotation
 from vglamm.data.world.words import KINDS
 from vglamm.errors import ConfigError
-from vglamm.language.branches import pack, shifted_labels, visibility
+from vglamm.language.branches import visibility
 from vglamm.language.dialogue import IGNORED, Scribe
 from vglamm.model import VideoGLaMM
+from vglamm.objectives.questions import Item, QuestionPreparer
 from vglamm.objectives.segmentation import Segmentation
 from vglamm.objectives.starts import start_words
-from vglamm.pixel.prepare import prepare as prepare_pixel
 from vglamm.vision.adapter import pool_grid
-from vglamm.vision.prepare import prepare as prepare_vision
 
-Item = dict[str, NDArray[Any]]
-
-
-@dataclass(frozen=True)
-class GroundingPreparer:
-    """seed -> packed questions and answers, prompt codes, visual tokens as codes or frames, and frames and masks for pixel.
-
-    blind: one empty visual token instead of all: what can be learnt from words alone. branches: questions of one video. follow:
-    share of branches with two or three turns. presence: share of scenes that are asked only for what is there and what is not, the
-    hardest yes or no. easy_share: share of easy scenes. track, single: frames for masks, as in
-    segmentation. prompts: most prompts of a video that masks are made for.
-    """
-
-    config: ModelConfig
-    scribe: Scribe
-    difficulty: str = "normal"
-    level: str | None = None
-    tokens: str = "codes"
-    blind: bool = False
-    masks: bool = False
-    branches: int = 6
-    follow: float = 0.25
-    presence: float = 0.0
-    image_share: float = 0.1
-    easy_share: float = 0.0
-    track: int = 4
-    single: int = 1
-    prompts: int = 3
-
-    def __call__(self, seed: int) -> Item:
-        rng = np.random.default_rng((seed, 79))
-        difficulty = "easy" if rng.random() < self.easy_share else self.difficulty
-        image = bool(rng.random() < self.image_share)
-        real = self.tokens == "frames" or self.masks
-        wants = ("motion",) if not image and rng.random() < 0.2 else ()
-        scene = make_scene(seed, difficulty=difficulty, level=self.level, image=image, wants=wants, pixels=real)
-        kinds = ("look", "absent") if self.presence and rng.random() < self.presence else None
-        turns = dialogues(scene, rng, self.branches + 2, kinds)
-        item = {**self._words(scene, turns, rng), "image": np.array(image), "shown": self._shown(scene)}
-        if self.tokens == "frames":
-            item |= self._frames(scene)
-        elif not self.blind:
-            item |= self._codes(scene)
-        if self.masks:
-            item |= self._targets(scene, turns, rng)
-        return item
-
-    def _words(self, scene: Scene, turns: list[Turn], rng: np.random.Generator) -> Item:
-        vision = self.config.vision
-        visual, frames = (vision.image_tokens, 0) if scene.is_image else (vision.video_tokens, vision.frames)
-        visual = 1 if self.blind else visual
-        groups: list[list[Turn]] = []
-        left = list(turns)
-        while left:
-            size = int(rng.integers(2, 4)) if rng.random() < self.follow else 1
-            groups.append(left[:size])
-            left = left[size:]
-        packed = pack(
-            [self.scribe.teach([(t.question, t.answer) for t in group], visual=visual, frames=frames) for group in groups]
-        )
-        targets = [target for turn in turns for target in turn.targets]
-        codes = [prompt_code(scene, scene.objects[_single(target) - 1]) for target in targets]
-        kinds = np.array([KINDS.index(group[0].kind) if len(group) == 1 else -1 for group in groups])
-        return {
-            "ids": packed.ids,
-            "labels": shifted_labels(packed),
-            "positions": packed.positions,
-            "branch": packed.branch,
-            "start": np.array(packed.start),
-            "visual": np.array(packed.visual),
-            "segs": np.array(packed.segs, dtype=np.int64),
-            "codes": np.stack(codes) if codes else np.zeros((0, PROMPT), np.float32),
-            "kinds": kinds,
-        }
-
-    def _codes(self, scene: Scene) -> Item:
-        chosen, size, vision = scene.llm_frames, scene.id_map.shape[1], self.config.vision
-        out: Item = {}
-        for kind, grid in (("spatial", vision.spatial.grid), ("temporal", vision.temporal.grid)):
-            out[f"{kind}_owner"] = owners(scene.id_map[chosen], grid)
-            out[f"{kind}_code"] = np.stack([token_codes(o, size, temporal=kind == "temporal")[chosen] for o in scene.objects])
-        return out
-
-    def _shown(self, scene: Scene) -> NDArray[np.bool_]:
-        """bool[N]: the visual tokens that hold something of an object."""
-        if self.blind:
-            return np.zeros(1, np.bool_)
-        vision, found = self.config.vision, []
-        for kind, side in (("spatial", vision.spatial_pool), ("temporal", vision.temporal_pool)):
-            grid = getattr(vision, kind).grid
-            covered = (owners(scene.id_map[scene.llm_frames], grid) > 0).reshape(-1, grid, grid)
-            if scene.is_image:
-                return covered.flatten()
-            cells = covered.reshape(len(covered), side, grid // side, side, grid // side)
-            found.append(cells.any(axis=(2, 4)).flatten())
-        return np.concatenate(found)
-
-    def _frames(self, scene: Scene) -> Item:
-        seen = prepare_vision(scene.frames[scene.llm_frames], self.config.vision, image=scene.is_image)
-        return {"spatial": seen.spatial} if seen.temporal is None else {"spatial": seen.spatial, "temporal": seen.temporal}
-
-    def _targets(self, scene: Scene, turns: list[Turn], rng: np.random.Generator) -> Item:
-        targets = [target for turn in turns for target in turn.targets]
-        kinds = np.array([KINDS.index(turn.kind) for turn in turns for _ in turn.targets], dtype=np.int64)
-        starts = [first_visible(scene, scene.objects[_single(target) - 1]) for target in targets]
-        last = len(scene.frames) - 1
-        if starts:
-            start = int(rng.choice(starts))
-            same = [i for i, s in enumerate(starts) if s == start]
-            picked = np.sort(rng.permutation(same)[: self.prompts])
-        else:
-            start, picked = 0, np.zeros(0, np.int64)
-        stride = int(rng.integers(1, 4))
-        track = [min(start + k * stride, last) for k in range(self.track)]  # an image stands still
-        chosen = np.array([*track, *[start] * self.single], dtype=np.int64)
-        masks = [scene.mask(_single(targets[i]))[chosen] for i in picked]
-        shape = scene.id_map.shape[1:]
-        return {
-            "frames": prepare_pixel(scene.frames[chosen], self.config.pixel).frames,
-            "masks": np.stack(masks) if masks else np.zeros((0, len(chosen), *shape), np.bool_),
-            "least": np.array(scene.least_area),
-            "twin": np.zeros(len(picked), np.bool_),
-            "track": np.array(len(track)),
-            "picked": picked.astype(np.int64),
-            "picked_kinds": kinds[picked.astype(np.int64)],
-        }
-
-
-def _single(target: Any) -> int:
-    return target if isinstance(target, int) else int(target[0])
+SHARPNESS = 12.0  # of the softmax over the objects of a scene by their codes' mean squared distance to a prompt
 
 
 class Grounding(nn.Module):
-    """Loss: cross-entropy of the answers, squared error of prompts against their codes (``code`` times), and with ``masks`` the
-    loss of :class:`Segmentation` on the prompts. No weights of its own.
+    """Loss: cross-entropy of the answers, squared error of prompts against their codes (``code`` times), cross-entropy of the
+    object that a prompt's nearest code belongs to, among those of the scene (``choice`` times), and with ``masks`` the loss of
+    :class:`Segmentation` on the prompts. No weights of its own.
 
     noise: standard deviation added to code tokens. hide: share of code patches blanked. fresh: the language model knows nothing yet
     and begins as :func:`start_words` says. ground: share of visual tokens without an object that a training step shows, drawn anew
     for each step between this and 1 (of 8 frames most show none, and leaving them out halves the time).
     """
 
-    summed = ("ce", "code", "mask_bce", "mask_dice", "mask_objectness")
+    summed = ("ce", "code", "choice", "mask_bce", "mask_dice", "mask_objectness")
     turn: Tensor
 
     def __init__(
@@ -181,6 +48,7 @@ class Grounding(nn.Module):
         tokenizer: Any,
         *,
         code: float = 1.0,
+        choice: float = 0.0,
         noise: float = 0.05,
         hide: float = 0.1,
         seed: int = 0,
@@ -191,14 +59,14 @@ class Grounding(nn.Module):
         super().__init__()
         if data.get("tokens", "codes") not in ("codes", "frames"):
             raise ConfigError(f"tokens={data['tokens']!r}", "'codes' or 'frames'", "fix the recipe")
-        self.model, self.code, self.noise, self.hide, self.ground = model, code, noise, hide, ground
-        self.settings = GroundingPreparer(model.config, Scribe(tokenizer, model.config.language), **data)
+        self.model, self.code, self.choice, self.noise, self.hide, self.ground = model, code, choice, noise, hide, ground
+        self.settings = QuestionPreparer(model.config, Scribe(tokenizer, model.config.language), **data)
         self.segmentation = [Segmentation(model, tokenizer, fresh=False)]  # in a list: it shares the model, it is not a child
         self.register_buffer("turn", torch.from_numpy(rotation(model.config.vision.adapter_width)), persistent=False)
         if fresh:
             start_words(model, tokenizer)
 
-    def preparer(self) -> GroundingPreparer:
+    def preparer(self) -> QuestionPreparer:
         return self.settings
 
     @staticmethod
@@ -240,11 +108,11 @@ class Grounding(nn.Module):
         logits = language.logits(hidden[wanted]).float()
         ce = functional.cross_entropy(logits, batch["labels"][wanted], reduction="sum") / totals[0].clamp(min=1)
         prompts = [language.prompts_at(hidden[row, item["segs"]]).float() for row, item in enumerate(items)]
-        error = sum((p - item["codes"]).square().mean(-1).sum() for p, item in zip(prompts, items, strict=True)) / totals[1].clamp(
-            min=1
-        )
-        loss = ce + self.code * error
-        terms = {"ce": ce.detach(), "code": torch.as_tensor(error).detach(), **self._exact(batch, logits.argmax(-1), wanted)}
+        error, wrong, right = self._judged(prompts, items)
+        error, wrong = error / totals[1].clamp(min=1), wrong / totals[1].clamp(min=1)
+        loss = ce + self.code * error + self.choice * wrong
+        terms = {"ce": ce.detach(), "code": error.detach(), "choice": wrong.detach(), **right}
+        terms |= self._exact(batch, logits.argmax(-1), wanted)
         if "masks" in items[0]:
             found = self._masks(items, prompts, totals[2:])
             loss = loss + found.pop("loss")
@@ -268,8 +136,27 @@ class Grounding(nn.Module):
         hidden = language.branched(inputs[rows, order], seen, batch["positions"][rows, order])
         return torch.zeros_like(inputs).index_put((rows, order), hidden)
 
+    @staticmethod
+    def _judged(prompts: list[Tensor], items: list[dict[str, Tensor]]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Of all prompts the squared error against the codes of what they mean, and the cross-entropy of that choice among the
+        scene's objects; for each kind of question how often the nearest code is the right one."""
+        error, wrong = prompts[0].sum() * 0, prompts[0].sum() * 0
+        hits: dict[int, list[bool]] = {}
+        for found_SC, item in zip(prompts, items, strict=True):
+            apart_SO = (found_SC[:, None] - item["codes"]).square().mean(-1)
+            meant_S = item["meant"]
+            error = error + apart_SO.gather(1, meant_S[:, None]).sum()
+            wrong = wrong + functional.cross_entropy(-SHARPNESS * apart_SO, meant_S, reduction="sum")
+            for kind, hit in zip(item["meant_kinds"].tolist(), (apart_SO.argmin(1) == meant_S).tolist(), strict=True):
+                hits.setdefault(kind, []).append(hit)
+        return error, wrong, {f"found_{KINDS[kind]}": torch.tensor(sum(some) / len(some)) for kind, some in hits.items()}
+
     def _masks(self, items: list[dict[str, Tensor]], prompts: list[Tensor], totals: Tensor) -> dict[str, Tensor]:
-        chosen = [{**item, "prompts": p[item["picked"]]} for item, p in zip(items, prompts, strict=True) if len(item["picked"])]
+        chosen = [
+            {**item, "prompts": torch.cat([p[item["picked"]], item["strangers"]])}
+            for item, p in zip(items, prompts, strict=True)
+            if len(item["picked"])
+        ]
         if not chosen:  # a ghost prompt keeps the pixel part in the graph of every rank
             ghost = {
                 **items[0],
@@ -284,7 +171,7 @@ class Grounding(nn.Module):
         out = dict(self.segmentation[0]({"items": chosen}, totals))
         kinds = torch.cat([item["picked_kinds"] for item in chosen])
         overlap_S = self.segmentation[0].overlap_SK.nanmean(1)
-        for kind in kinds.unique().tolist():
+        for kind in kinds[kinds >= 0].unique().tolist():
             mean = overlap_S[kinds == kind].nanmean()
             out |= {} if mean.isnan() else {f"iou_{KINDS[kind]}": mean}
         return out
@@ -338,7 +225,10 @@ class Grounding(nn.Module):
         inputs = language.fuse(language.embed(batch["ids"]), self._tokens(given), [int(item["start"]) for item in given])
         hidden = language.branched(inputs, batch["seen"], batch["positions"])
         prompted = [
-            {**item, "prompts": language.prompts_at(hidden[row, item["segs"][item["picked"]]]).float()}
+            {
+                **item,
+                "prompts": torch.cat([language.prompts_at(hidden[row, item["segs"][item["picked"]]]).float(), item["strangers"]]),
+            }
             for row, item in enumerate(given)
             if len(item["picked"])
         ]

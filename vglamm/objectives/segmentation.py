@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from vglamm.config import ModelConfig
 from vglamm.data.world import Scene, WorldObject, make_scene
-from vglamm.data.world.codes import first_visible, positions, prompt_code
+from vglamm.data.world.codes import first_visible, positions, prompt_code, stranger_code
 from vglamm.loss import mask_loss
 from vglamm.media.colours import colour
 from vglamm.media.overlay import draw_mask
@@ -60,7 +60,8 @@ class SegmentationPreparer:
         codes = [self._code(scene, item, rng) for item in followed]
         masks = [scene.mask(item.id)[chosen] for item in followed]
         if rng.random() < self.absent:
-            codes.append(self._stranger(seed, scene, rng))
+            code = stranger_code(seed, scene, self.difficulty)
+            codes.append(code + rng.standard_normal(len(code)).astype(np.float32) * np.float32(self.noise))
             masks.append(np.zeros_like(masks[0]))
         twin = np.array(
             [bool(scene.twins and item.id in scene.twins) for item in followed] + [False] * (len(codes) - len(followed))
@@ -78,16 +79,6 @@ class SegmentationPreparer:
         draw = rng.random()
         code = prompt_code(scene, item, looks=not draw < self.blank, place=not self.blank <= draw < 2 * self.blank)
         return code + rng.standard_normal(len(code)).astype(np.float32) * np.float32(self.noise * 2 * rng.random())
-
-    def _stranger(self, seed: int, scene: Scene, rng: np.random.Generator) -> NDArray[np.float32]:
-        """A whole code of an object that looks like none of this scene: without its looks it could be anything that is there."""
-        here = {item.base for item in scene.objects}
-        for offset in range(1, 20):
-            other = make_scene(seed + 5_000_000 + offset, difficulty=self.difficulty, level=scene.level, pixels=False)
-            if candidates := [item for item in other.objects if item.base not in here]:
-                code = prompt_code(other, candidates[0])
-                return code + rng.standard_normal(len(code)).astype(np.float32) * np.float32(self.noise)
-        return np.zeros_like(prompt_code(scene, scene.objects[0]))
 
 
 class Segmentation(nn.Module):

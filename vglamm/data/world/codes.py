@@ -14,6 +14,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from vglamm.data.world.generate import SPLITS, make_scene
 from vglamm.data.world.scene import Scene, WorldObject
 from vglamm.data.world.words import COLOURS, MOTIONS, SHAPES, TEXTURES, THINGS
 
@@ -34,6 +35,7 @@ BLOCKS = {
 RAW = sum(BLOCKS.values())
 _COLOURS, _SEED = tuple(COLOURS), 20261122
 _PLACE_IN_TOKEN = 0.35  # a place is 64 numbers and a colour one: without it the place would be all that a token's length says
+_STRANGERS = 5_000_000  # added to a seed for a scene of other objects
 _ONCE = np.r_[0 : PLACE // 2, PLACE : PLACE + PLACE // 2]  # features of a place without their doubles
 _FREQUENCY = 0.7  # cycles for each half of the frame, standard deviation
 _LENGTHS = {"colour": 4.2, "shape": 4.2, "texture": 2.1, "name": 5.6, "size": 2.1}  # of the looks in a prompt; its place has 8
@@ -170,6 +172,17 @@ def prompt_code(scene: Scene, item: WorldObject, *, looks: bool = True, place: b
         if what.name >= 0:
             code += name_codes(PROMPT)[what.name] * _LENGTHS["name"]
     return code
+
+
+def stranger_code(seed: int, scene: Scene, difficulty: str) -> Array:
+    """A whole prompt code of an object that looks like none of this scene: without its looks it could be anything that is there."""
+    here = {item.base for item in scene.objects}
+    for offset in range(1, 20):
+        elsewhere = (seed + _STRANGERS + offset) % len(SPLITS["train"])
+        other = make_scene(elsewhere, difficulty=difficulty, level=scene.level, pixels=False)
+        if candidates := [item for item in other.objects if item.base not in here]:
+            return prompt_code(other, candidates[0])
+    return np.zeros(PROMPT, np.float32)
 
 
 def owners(id_map: NDArray[np.uint8], grid: int, least: float = 0.25) -> NDArray[np.uint8]:

@@ -1,0 +1,157 @@
+"""What the grounding objective learns from: seeds of the generated world as questions, answers, prompt codes and pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vglamm.config import ModelConfig
+from vglamm.data.sample import Turn
+from vglamm.data.world import Scene, dialogues, make_scene
+from vglamm.data.world.codes import PROMPT, first_visible, owners, prompt_code, stranger_code, token_codes
+from vglamm.data.world.words import KINDS
+from vglamm.language.branches import pack, shifted_labels
+from vglamm.language.dialogue import Scribe
+from vglamm.pixel.prepare import prepare as prepare_pixel
+from vglamm.vision.prepare import prepare as prepare_vision
+
+Item = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class QuestionPreparer:
+    """seed -> packed questions and answers, prompt codes, visual tokens as codes or frames, and frames and masks for pixel.
+
+    blind: one empty visual token instead of all: what can be learnt from words alone. branches: questions of one video. follow:
+    share of branches with two or three turns. motion: share of videos with twins that only their motion tells apart. presence:
+    share of scenes that are asked only for what is there and what is not, the hardest yes or no. easy_share: share of easy scenes.
+    track, single: frames for masks, as in segmentation. prompts: most prompts of a video that masks are made for. absent: chance
+    of one more, of an object that no frame shows.
+    """
+
+    config: ModelConfig
+    scribe: Scribe
+    difficulty: str = "normal"
+    level: str | None = None
+    tokens: str = "codes"
+    blind: bool = False
+    masks: bool = False
+    branches: int = 6
+    follow: float = 0.25
+    motion: float = 0.2
+    presence: float = 0.0
+    image_share: float = 0.1
+    easy_share: float = 0.0
+    track: int = 4
+    single: int = 1
+    prompts: int = 3
+    absent: float = 0.0
+
+    def __call__(self, seed: int) -> Item:
+        rng = np.random.default_rng((seed, 79))
+        difficulty = "easy" if rng.random() < self.easy_share else self.difficulty
+        image = bool(rng.random() < self.image_share)
+        real = self.tokens == "frames" or self.masks
+        wants = ("motion",) if not image and rng.random() < self.motion else ()
+        scene = make_scene(seed, difficulty=difficulty, level=self.level, image=image, wants=wants, pixels=real)
+        kinds = ("look", "absent") if self.presence and rng.random() < self.presence else None
+        turns = dialogues(scene, rng, self.branches + 2, kinds)
+        item = {**self._words(scene, turns, rng), "image": np.array(image), "shown": self._shown(scene)}
+        if self.tokens == "frames":
+            item |= self._frames(scene)
+        elif not self.blind:
+            item |= self._codes(scene)
+        if self.masks:
+            item |= self._targets(seed, scene, turns, rng)
+        return item
+
+    def _words(self, scene: Scene, turns: list[Turn], rng: np.random.Generator) -> Item:
+        vision = self.config.vision
+        visual, frames = (vision.image_tokens, 0) if scene.is_image else (vision.video_tokens, vision.frames)
+        visual = 1 if self.blind else visual
+        groups: list[list[Turn]] = []
+        left = list(turns)
+        while left:
+            size = int(rng.integers(2, 4)) if rng.random() < self.follow else 1
+            groups.append(left[:size])
+            left = left[size:]
+        packed = pack(
+            [self.scribe.teach([(t.question, t.answer) for t in group], visual=visual, frames=frames) for group in groups]
+        )
+        meant = [_single(target) - 1 for turn in turns for target in turn.targets]
+        codes = np.stack([prompt_code(scene, item) for item in scene.objects])
+        kinds = np.array([KINDS.index(group[0].kind) if len(group) == 1 else -1 for group in groups])
+        return {
+            "ids": packed.ids,
+            "labels": shifted_labels(packed),
+            "positions": packed.positions,
+            "branch": packed.branch,
+            "start": np.array(packed.start),
+            "visual": np.array(packed.visual),
+            "segs": np.array(packed.segs, dtype=np.int64),
+            "codes": codes,
+            "meant": np.array(meant, dtype=np.int64),
+            "meant_kinds": np.array([KINDS.index(turn.kind) for turn in turns for _ in turn.targets], dtype=np.int64),
+            "kinds": kinds,
+        }
+
+    def _codes(self, scene: Scene) -> Item:
+        chosen, size, vision = scene.llm_frames, scene.id_map.shape[1], self.config.vision
+        out: Item = {}
+        for kind, grid in (("spatial", vision.spatial.grid), ("temporal", vision.temporal.grid)):
+            out[f"{kind}_owner"] = owners(scene.id_map[chosen], grid)
+            out[f"{kind}_code"] = np.stack([token_codes(o, size, temporal=kind == "temporal")[chosen] for o in scene.objects])
+        return out
+
+    def _shown(self, scene: Scene) -> NDArray[np.bool_]:
+        """bool[N]: the visual tokens that hold something of an object."""
+        if self.blind:
+            return np.zeros(1, np.bool_)
+        vision, found = self.config.vision, []
+        for kind, side in (("spatial", vision.spatial_pool), ("temporal", vision.temporal_pool)):
+            grid = getattr(vision, kind).grid
+            covered = (owners(scene.id_map[scene.llm_frames], grid) > 0).reshape(-1, grid, grid)
+            if scene.is_image:
+                return covered.flatten()
+            cells = covered.reshape(len(covered), side, grid // side, side, grid // side)
+            found.append(cells.any(axis=(2, 4)).flatten())
+        return np.concatenate(found)
+
+    def _frames(self, scene: Scene) -> Item:
+        seen = prepare_vision(scene.frames[scene.llm_frames], self.config.vision, image=scene.is_image)
+        return {"spatial": seen.spatial} if seen.temporal is None else {"spatial": seen.spatial, "temporal": seen.temporal}
+
+    def _targets(self, seed: int, scene: Scene, turns: list[Turn], rng: np.random.Generator) -> Item:
+        """Frames and masks of some prompts that begin together; ``masks`` has one more if there is a ``stranger``."""
+        targets = [_single(target) for turn in turns for target in turn.targets]
+        kinds = np.array([KINDS.index(turn.kind) for turn in turns for _ in turn.targets], dtype=np.int64)
+        starts = [first_visible(scene, scene.objects[target - 1]) for target in targets]
+        start = int(rng.choice(starts)) if starts else 0
+        same = [i for i, s in enumerate(starts) if s == start]
+        picked = np.sort(rng.permutation(same)[: self.prompts]).astype(np.int64)
+        stride = int(rng.integers(1, 4))
+        last = len(scene.frames) - 1
+        track = [min(start + k * stride, last) for k in range(self.track)]  # an image stands still
+        single = [start, *rng.integers(0, len(scene.frames), max(self.single - 1, 0)).tolist()] if self.single else []
+        chosen = np.array([*track, *single], dtype=np.int64)
+        masks = [scene.mask(targets[i])[chosen] for i in picked]
+        twin = [bool(scene.twins and targets[i] in scene.twins) for i in picked]
+        strangers = [stranger_code(seed, scene, self.difficulty)] if len(picked) and rng.random() < self.absent else []
+        masks += [np.zeros((len(chosen), *scene.id_map.shape[1:]), np.bool_) for _ in strangers]
+        return {
+            "frames": prepare_pixel(scene.frames[chosen], self.config.pixel).frames,
+            "masks": np.stack(masks) if masks else np.zeros((0, len(chosen), *scene.id_map.shape[1:]), np.bool_),
+            "least": np.array(scene.least_area),
+            "twin": np.array([*twin, *[False] * len(strangers)], dtype=np.bool_),
+            "track": np.array(len(track)),
+            "picked": picked,
+            "picked_kinds": np.array([*kinds[picked], *[-1] * len(strangers)], dtype=np.int64),
+            "strangers": np.stack(strangers) if strangers else np.zeros((0, PROMPT), np.float32),
+        }
+
+
+def _single(target: Any) -> int:
+    return target if isinstance(target, int) else int(target[0])
