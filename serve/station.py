@@ -29,9 +29,19 @@ class Station:
         self.gpus = [str(one) for one in ids.get("GPU", [])]
         usable = bool(self.gpus) and torch.cuda.is_available()
         self.device = profile.device if profile.device != "auto" else "cuda" if usable else "cpu"
-        self.part, self.gauge = part, Gauge()
+        self.profile, self.part, self.gauge = profile, part, Gauge()
         self.worker = ThreadPoolExecutor(workers, thread_name_prefix="work")
         self._proved = 0.0
+
+    def dtype(self, source: str, part: str) -> Any:
+        """Of a part's weights here, as of :func:`vglamm.walk.load`: the profile's, else as stored, except that float16, a dtype
+        to store in, becomes float32 on a CPU."""
+        import torch
+
+        from vglamm import checkpoint
+
+        stored = self.profile.dtype is None and self.device == "cpu" and checkpoint.stored_dtype(source, part)
+        return torch.float32 if stored == torch.float16 else self.profile.dtype
 
     async def run(self, work: Callable[..., Result], *given: Any) -> Result:
         """Do something in a worker thread; what succeeds proves that the part is well."""

@@ -90,8 +90,9 @@ class Pixel:
         return await asyncio.to_thread(self._load, name)
 
     def _load(self, name: str) -> PixelStep:
-        part = checkpoint.load(weights(self.setup.source(name), self.setup.registry), part="pixel", device=self.station.device)
-        return PixelStep(part, device=self.station.device, dtype=self.setup.profile.dtype)
+        source = weights(self.setup.source(name), self.setup.registry)
+        part = checkpoint.load(source, part="pixel", device=self.station.device)
+        return PixelStep(part, device=self.station.device, dtype=self.station.dtype(source, "pixel"))
 
     async def where(self) -> dict[str, Any]:
         return self.station.where()
