@@ -12,12 +12,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from vglamm.errors import ConfigError, VideoNotFound, VideoTooLarge, VideoUnreadable
 from vglamm.media.folder import frame_names
 from vglamm.media.limits import Limits
 
 _BLOCK = 4 * 1024**2
+_PLAIN = "/!$&'()*+,;=:@-._~"
+"""What stands in the path of an address as it is, beside letters and digits."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,8 @@ class Place:
                 "put them where the file system's own client looks: its environment variables or config file",
             )
         try:
-            system, path = fs.FileSystem.from_uri(text)
+            # names as people write them, with blanks, accents or #; what is %XX already stays
+            system, path = fs.FileSystem.from_uri(quote(bare, safe=_PLAIN + "%") + text[len(bare) :])
         except (OSError, ValueError) as error:  # not one of pyarrow's own, or wrong for it
             system, path = _by_fsspec(text, error)
         return Place(bare, path.rstrip("/"), system, scheme, query)
@@ -65,10 +69,13 @@ class Place:
         return os.path.dirname(self.path) if self.local else self.uri(self.path.rsplit("/", 1)[0])
 
     def uri(self, path: str) -> str:
-        """The address of another path in the same file system."""
+        """The address of another path in the same file system: :meth:`of` gives that path back, whatever characters are in it."""
+        from pyarrow.fs import PyFileSystem
+
         if self.local:
             return path
-        return f"{self.scheme}://{path}" + (f"?{self.query}" if self.query else "")
+        named = path if isinstance(self.system, PyFileSystem) else quote(path, safe=_PLAIN)  # fsspec takes names as they are
+        return f"{self.scheme}://{named}" + (f"?{self.query}" if self.query else "")
 
     def inside(self, name: str) -> Place:
         """A name in this folder."""
@@ -117,11 +124,15 @@ class Place:
         target = Path(self.path)
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, partial = tempfile.mkstemp(prefix=".partial-", dir=target.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, target)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, target)
+        except OSError:  # a full disk: what was written of it helps nobody
+            os.unlink(partial)
+            raise
 
     def delete(self) -> None:
         """Remove a file that may be gone already."""
