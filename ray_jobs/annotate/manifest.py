@@ -31,7 +31,8 @@ MEDIA = frozenset(
 SAMPLING = ("fps", "limit", "start", "end", "every_frame", "source_fps")
 """Columns by which a row says itself which frames are used; see :func:`vglamm.frames.choose`. source_fps: rate of a folder of
 frames."""
-_NAMED = {"uri", "id", "video", "question", "questions", *SAMPLING}
+_TEXTS = ("uri", "id", "video", "question", "questions")
+_NAMED = {*_TEXTS, *SAMPLING}
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def _table(place: Place) -> pa.Table:
         if place.path.endswith(".parquet"):
             table = pyarrow.parquet.read_table(io.BytesIO(data))
         elif place.path.endswith(".csv"):
-            table = pyarrow.csv.read_csv(io.BytesIO(data))
+            table = _csv(data)
         else:
             table = pyarrow.json.read_json(io.BytesIO(data))
     except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
@@ -129,6 +130,17 @@ def _table(place: Place) -> pa.Table:
     return table
 
 
+def _csv(data: bytes) -> pa.Table:
+    """Our columns are texts whatever they look like: an id 007 is not 7. Types of the others are judged by all rows."""
+    import pyarrow.csv
+
+    return pyarrow.csv.read_csv(
+        io.BytesIO(data),
+        read_options=pyarrow.csv.ReadOptions(block_size=min(max(len(data), 1), 2**31 - 1)),
+        convert_options=pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(_TEXTS, pa.string())),
+    )
+
+
 def _listed(
     rows: Iterable[Mapping[str, Any]], fields: Sequence[pa.Field], questions: Sequence[str], folder: str | None
 ) -> Manifest:
@@ -136,21 +148,23 @@ def _listed(
     if taken := sorted({f.name for f in extra} & set(COLUMNS)):
         raise ConfigError(f"columns {', '.join(taken)}", "names that results do not use", "rename them in the table")
     jobs: list[Job] = []
-    seen: dict[str, int] = {}
+    seen: dict[str, int] = {}  # ids of rows of the run -> the row that they come from
     first = 0
     for position, row in enumerate(rows):
         uri = row["uri"]
         if not isinstance(uri, str) or not uri:
             raise ConfigError(f"row {position} with uri {uri!r}", "an address", "fill in the column uri")
-        name = str(row["id"]) if row.get("id") is not None else uri
-        if name in seen:
-            raise ConfigError(f"id {name!r} in rows {seen[name]} and {position}", "ids that differ", "give each row its own id")
-        seen[name] = position
+        name = uri if row.get("id") in (None, "") else str(row["id"])
         asked = _questions(row, questions, position)
         own = {key: row[key] for key in SAMPLING if row.get(key) is not None}
         passed = {f.name: row[f.name] for f in extra}
-        video = str(row["video"]) if row.get("video") is not None else name
-        jobs.append(Job(position, first, name, join(folder, uri), asked, own, passed, _why_skipped(uri), video))
+        video = name if row.get("video") in (None, "") else str(row["video"])
+        job = Job(position, first, name, join(folder, uri), asked, own, passed, _why_skipped(uri), video)
+        for one in job.row_ids:
+            if one in seen:
+                raise ConfigError(f"id {one!r} in rows {seen[one]} and {position}", "ids that differ", "give each row its own id")
+            seen[one] = position
+        jobs.append(job)
         first += len(asked)
     if not jobs:
         raise ConfigError("a table without rows", "at least one video", "check the table")
@@ -160,7 +174,7 @@ def _listed(
 def _questions(row: Mapping[str, Any], default: Sequence[str], position: int) -> tuple[str, ...]:
     if row.get("questions"):
         own = row["questions"]
-        own = json.loads(own) if isinstance(own, str) and own.lstrip().startswith("[") else own
+        own = _from_json(own, position) if isinstance(own, str) and own.lstrip().startswith("[") else own
         asked = tuple(own) if isinstance(own, list) else (str(own),)
     elif row.get("question"):
         asked = (str(row["question"]),)
@@ -168,7 +182,18 @@ def _questions(row: Mapping[str, Any], default: Sequence[str], position: int) ->
         asked = tuple(default)
     if not asked:
         raise ConfigError(f"row {position} without a question", "--question, or a column question or questions", "say what to ask")
+    if wrong := [one for one in asked if not isinstance(one, str) or not one.strip()]:
+        raise ConfigError(f"row {position} with {wrong[0]!r} as a question", "texts", "say what to ask")
     return asked
+
+
+def _from_json(text: str, position: int) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(
+            f"row {position} with questions {text[:60]!r} ({error})", "a JSON list of texts", "mend the row"
+        ) from error
 
 
 def _why_skipped(uri: str) -> str | None:

@@ -60,16 +60,28 @@ def test_several_questions_in_a_row(tmp_path: Path) -> None:
     assert read_manifest(str(tmp_path / "t.jsonl"), []).jobs[0].questions == ("who?", "what?")
 
 
+def test_a_csv_keeps_ids_and_addresses_as_they_are_written(tmp_path: Path) -> None:
+    lines = [f"{n:06d},{n:04d}.mp4,{n % 7}" for n in range(90_000)]  # more than a megabyte, in which numbers alone were seen
+    (tmp_path / "t.csv").write_text("\n".join(["id,uri,note", *lines, "last,z.mp4,none", ",alone.mp4,"]) + "\n")
+    jobs = read_manifest(str(tmp_path / "t.csv"), ["?"]).jobs
+    assert [job.id for job in (jobs[7], *jobs[-2:])] == ["000007", "last", "alone.mp4"]
+    assert jobs[7].uri == str(tmp_path / "0007.mp4")
+    assert [job.extra["note"] for job in (jobs[7], jobs[-2])] == ["0", "none"]
+
+
 @pytest.mark.parametrize(
     ("row", "told"),
     [
+        ({"uri": "a.mp4", "questions": ["who?", None]}, "row 0 with None as a question"),
+        ({"uri": "a.mp4", "question": "  "}, "row 0 with '  ' as a question"),
+        ({"uri": "a.mp4", "questions": '["who?", '}, "a JSON list of texts"),
         ({"uri": "a.mp4"}, "without a question"),
         ({"uri": "", "question": "?"}, "with uri ''"),
         ({"uri": "a.mp4", "question": "?", "text": "mine"}, "columns text"),
         ({"file": "a.mp4"}, "a column uri"),
     ],
 )
-def test_a_row_that_cannot_be_used_is_refused(tmp_path: Path, row: dict[str, str], told: str) -> None:
+def test_a_row_that_cannot_be_used_is_refused(tmp_path: Path, row: dict[str, object], told: str) -> None:
     (tmp_path / "t.jsonl").write_text(json.dumps(row) + "\n")
     with pytest.raises(ConfigError, match=told):
         read_manifest(str(tmp_path / "t.jsonl"), [])
@@ -79,6 +91,14 @@ def test_doubled_ids_are_refused(tmp_path: Path) -> None:
     (tmp_path / "t.jsonl").write_text('{"uri": "a.mp4", "id": "x"}\n{"uri": "b.mp4", "id": "x"}\n')
     with pytest.raises(ConfigError, match="in rows 0 and 1"):
         read_manifest(str(tmp_path / "t.jsonl"), ["?"])
+
+
+def test_an_id_that_a_second_question_would_take_is_refused(tmp_path: Path) -> None:
+    table = tmp_path / "t.jsonl"
+    table.write_text('{"uri": "a.mp4", "id": "x"}\n{"uri": "b.mp4", "id": "x#2"}\n')
+    assert [job.row_ids for job in read_manifest(str(table), ["?"]).jobs] == [("x",), ("x#2",)]
+    with pytest.raises(ConfigError, match="'x#2' in rows 0 and 1"):
+        read_manifest(str(table), ["who?", "what?"])
 
 
 def test_nothing_there_is_refused(tmp_path: Path) -> None:
