@@ -175,11 +175,17 @@ class InProcess:
         return True
 
     async def check(self) -> None:
-        """Let the model look at one black image, in its turn."""
-        walk = next(iter(self.walks.values()))
-        side = walk.config.vision.spatial.image_size
-        black = VisionInput(np.zeros((1, 3, side, side), np.uint8), None)
-        await self._in(self._worker, walk.vision, [black])
+        """Let each part of each model work on next to nothing, in its turn: one black image, one token about it, one object on it.
+        WorkerLost if a model does not write any more."""
+        for name, walk in self.walks.items():
+            side = walk.config.vision.spatial.image_size
+            [seen] = await self._in(self._worker, walk.vision, [VisionInput(np.zeros((1, 3, side, side), np.uint8), None)])
+            async with aclosing(self.engines[name].ask((seen, (), "?"), max_new_tokens=1)) as events:
+                async for _ in events:
+                    continue
+            black = PixelInput(np.zeros((1, 3, 32, 32), np.uint8), (32, 32))
+            task = PixelTask([black], np.zeros((1, walk.config.pixel.prompt_width), np.float32), 1)
+            await self._in(self._worker, list, walk.pixel.stream(task))
 
     def close(self) -> None:
         """End the threads, after what they are at."""

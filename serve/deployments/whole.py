@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
-from serve.contract import Ask, Correct, Event, VideoFacts
+from serve.contract import Ask, Correct, Done, Event, VideoFacts
 from serve.inprocess import InProcess
 from serve.kept import Bounds
 from serve.setup import Setup
@@ -44,7 +44,8 @@ class Whole:
         try:
             async with aclosing(inner) as events:
                 async for event in events:
-                    self.station.prove()
+                    if isinstance(event, Done):  # only then have all parts worked
+                        self.station.prove()
                     yield event
         finally:
             self.station.gauge.done(1)
@@ -62,7 +63,7 @@ class Whole:
         return self.station.gauge.told()
 
     async def check_health(self) -> None:
-        """The worker thread is free within the time that Serve allows, or proved so lately."""
+        """All parts work within the time that Serve allows, or did so lately."""
         if not self.station.proved:
             await self.inner.check()
             self.station.prove()

@@ -11,7 +11,7 @@ from serve.contract import Ask, Correct, Done, PhraseFound, Seen, Text, Watching
 from serve.inprocess import InProcess, pumped
 from serve.kept import Bounds
 from tests import fakes
-from vglamm.errors import ConfigError, DialogueError, MaskError, ModelUnknown, VideoNotFound
+from vglamm.errors import ConfigError, DialogueError, MaskError, ModelUnknown, VideoNotFound, WorkerLost
 
 ALL = Watching(every_frame=True)
 
@@ -166,6 +166,21 @@ def test_a_video_is_examined(backend):
     assert asyncio.run(backend.ready())
     with pytest.raises(VideoNotFound):
         asyncio.run(backend.probe("none.mp4"))
+
+
+def test_a_check_tries_each_part_and_sees_that_one_is_gone(backend, walk):
+    tried = []
+    parts = (walk.vision.part, walk.language.part.trunk, walk.pixel.part.sam.image_encoder)
+    hooks = [part.register_forward_pre_hook(lambda module, _: tried.append(module)) for part in parts]
+    try:
+        asyncio.run(backend.check())
+    finally:
+        for hook in hooks:
+            hook.remove()
+    assert set(tried) == set(parts)
+    backend.engines["fake"].close()
+    with pytest.raises(WorkerLost):
+        asyncio.run(backend.check())
 
 
 def test_the_contract_needs_neither_torch_nor_ray():
