@@ -25,11 +25,15 @@ from serve.contract import PhraseFound, Seen, Text, Watching, Writing
 from serve.errors import code_of
 from vglamm import errors
 from vglamm.answer import Answer
-from vglamm.errors import EnvironmentProblem, Overloaded, ServeError, VglammError
+from vglamm.errors import EnvironmentProblem, Overloaded, ServeError, VglammError, WorkerLost
 from vglamm.records import Sight
 
 _MESSAGE = re.compile(r"got (.*?); expected (.*?); (.*)", re.DOTALL)
 _BLOCK = 1024**2
+_BROKEN = (httpx2.NetworkError, httpx2.RemoteProtocolError)
+_PROXY = {429: "overloaded", 500: "worker_lost", 502: "worker_lost", 503: "overloaded"}
+"""What is meant where the proxy before the endpoint answers, as Ray Serve's, in words of its own: its queue is full, or the replica
+that had the request died."""
 CONNECT_SECONDS, ANSWER_SECONDS = 10.0, 900.0
 
 
@@ -50,7 +54,8 @@ Event = Text | PhraseFound | Seen | Answered
 
 class Client(AbstractContextManager["Client"]):
     """url: of the endpoint. token: if it wants one. patience: seconds to wait and try again while the server is overloaded.
-    EnvironmentProblem if it does not answer; else the errors of the server."""
+    What was lost, with its line or with a replica, is sent once more, but not a job, nor a stream of which something was heard.
+    EnvironmentProblem if the server does not answer; else its errors."""
 
     def __init__(self, url: str, token: str | None = None, *, patience: float = 0.0, seconds: float = ANSWER_SECONDS) -> None:
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
@@ -111,7 +116,8 @@ class Client(AbstractContextManager["Client"]):
 
     def submit(self, video: str, question: str, **options: Any) -> str:
         """A job, answered in the background; its id."""
-        return str(self._json("POST", "/v1/jobs", _body({"video": video, "question": question, **_options(options)}))["job"])
+        body = _body({"video": video, "question": question, **_options(options)})
+        return str(self._json("POST", "/v1/jobs", body, again=False)["job"])
 
     def job(self, job: str) -> dict[str, Any]:
         """Status and progress, as the API tells them."""
@@ -125,13 +131,15 @@ class Client(AbstractContextManager["Client"]):
     def cancel(self, job: str) -> None:
         self._json("DELETE", f"/v1/jobs/{job}")
 
-    def _json(self, method: str, path: str, body: Callable[[], dict[str, Any]] | None = None) -> Any:
-        response = self._call(method, path, body)
+    def _json(self, method: str, path: str, body: Callable[[], dict[str, Any]] | None = None, again: bool = True) -> Any:
+        response = self._call(method, path, body, again)
         return response.json() if response.content else None
 
-    def _call(self, method: str, path: str, body: Callable[[], dict[str, Any]] | None = None) -> httpx2.Response:
-        """body: makes what is sent, again for each try."""
-        until = time.monotonic() + self.patience
+    def _call(
+        self, method: str, path: str, body: Callable[[], dict[str, Any]] | None = None, again: bool = True
+    ) -> httpx2.Response:
+        """body: makes what is sent, again for each try. again: whether it may be done twice if nobody knows that it was done."""
+        tries = _Tries(self.patience, again)
         while True:
             try:
                 with self._line():
@@ -139,11 +147,11 @@ class Client(AbstractContextManager["Client"]):
                     if response.status_code >= 400:
                         raise error_of(response)
                     return response
-            except Overloaded as error:
-                self._wait(error, until)
+            except VglammError as error:
+                tries.failed(error)
 
     def _events(self, path: str, body: dict[str, Any]) -> Iterator[Event]:
-        until = time.monotonic() + self.patience
+        tries, heard = _Tries(self.patience), False
         while True:
             try:
                 sent = _body(body | {"stream": True})()
@@ -152,16 +160,13 @@ class Client(AbstractContextManager["Client"]):
                         response.read()
                         raise error_of(response)
                     for event in httpx2.EventSource(response, max_event_size=None):
-                        yield _event(event.event, json.loads(event.data))
+                        told, heard = _event(event.event, json.loads(event.data)), True
+                        yield told
                     return
-            except Overloaded as error:
-                self._wait(error, until)
-
-    def _wait(self, error: Overloaded, until: float) -> None:
-        """As long as the server asks; the error itself if that is longer than there is patience for."""
-        if time.monotonic() + error.retry_after > until:
-            raise error
-        time.sleep(error.retry_after)
+            except VglammError as error:
+                if heard:  # what was told already would be told twice
+                    raise
+                tries.failed(error)
 
     @contextmanager
     def _line(self) -> Iterator[None]:
@@ -173,6 +178,26 @@ class Client(AbstractContextManager["Client"]):
                 "an endpoint that runs there",
                 "check the address: vglamm serve",
             ) from error
+
+
+class _Tries:
+    """How often a request is sent: once more if its line or the replica at work on it was lost, and again while the server is
+    overloaded, as long as there is patience for what it asks to wait."""
+
+    def __init__(self, patience: float, again: bool = True) -> None:
+        self.until, self.again = time.monotonic() + patience, again
+
+    def failed(self, error: VglammError) -> None:
+        """Raise it, or return when the request is to be sent anew."""
+        if isinstance(error, Overloaded):
+            if time.monotonic() + error.retry_after > self.until:
+                raise error
+            time.sleep(error.retry_after)
+            return
+        broke = isinstance(error.__cause__, _BROKEN) and not isinstance(error.__cause__, httpx2.ConnectError)
+        if not self.again or not (broke or isinstance(error, WorkerLost)):
+            raise error
+        self.again = False
 
 
 class Talk:
@@ -215,7 +240,7 @@ def error_of(response: httpx2.Response) -> VglammError:
     try:
         told = dict(response.json()["error"])
     except (ValueError, KeyError, TypeError):
-        told = {"code": "", "message": f"status {response.status_code} from something else"}
+        told = {"code": _PROXY.get(response.status_code, ""), "message": f"status {response.status_code} from before the endpoint"}
     return _error(told, float(after) if after.isdecimal() else 1.0)
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,6 +27,7 @@ from vglamm.errors import (
     Unauthorised,
     UrlRefused,
     VideoUnreadable,
+    WorkerLost,
 )
 
 TOKEN = "a-token-of-enough-letters"
@@ -123,6 +125,60 @@ def test_an_overloaded_server_is_waited_for_as_long_as_there_is_patience(
     with Client(url, TOKEN, patience=60.0) as patient:
         assert patient.ask(video, "who?").answer.text == TEXT
     assert waits == [2.0, 2.0]
+
+
+class Proxy:
+    """Answers some requests itself, as the proxy before the endpoint does: ``says`` has (status, headers) of each, None breaks the
+    line, and once it is empty the endpoint answers."""
+
+    def __init__(self, app: Any) -> None:
+        self.app, self.says = app, list[tuple[int, list[tuple[bytes, bytes]]] | None]()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http" or not self.says:
+            return await self.app(scope, receive, send)
+        said = self.says.pop(0)
+        status, headers = said or (200, [(b"content-length", b"9"), (b"content-type", b"text/event-stream")])
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"cut" if said is None else b"in words of its own"})
+
+
+@pytest.fixture
+def proxy(canned: Canned, settings: Settings) -> Iterator[tuple[Proxy, Client]]:
+    made = Proxy(api(canned, settings))
+    with served(made) as address, Client(address) as client:
+        yield made, client
+
+
+@pytest.mark.parametrize("lost", [None, (500, []), (502, [])])
+def test_what_was_lost_on_its_way_is_sent_once_more(proxy: tuple[Proxy, Client], clip: Path, lost: Any) -> None:
+    before, client = proxy
+    before.says = [lost]
+    video = client.upload(clip)
+    before.says = [lost]
+    assert client.ask(video, "who?").answer.text == TEXT
+    before.says = [lost]
+    assert list(client.stream(video, "who?"))[-1].answer.text == TEXT  # type: ignore[union-attr]
+    for fails, says in ((lambda: client.ask(video, "who?"), [lost, lost]), (lambda: client.submit(video, "who?"), [lost])):
+        before.says = list(says)
+        with pytest.raises((WorkerLost, EnvironmentProblem)):
+            fails()
+        assert before.says == []
+    assert client._json("GET", "/v1/jobs") == []
+
+
+def test_a_full_queue_of_the_proxy_is_waited_for(proxy: tuple[Proxy, Client], clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, client = proxy
+    video, waits = client.upload(clip), list[float]()
+    monkeypatch.setattr("serve.client.time.sleep", waits.append)
+    before.says = [(503, [(b"retry-after", b"2")])]
+    with pytest.raises(Overloaded) as raised:
+        client.ask(video, "who?")
+    assert (raised.value.retry_after, waits) == (2.0, [])
+    client.patience = 60.0
+    before.says = [(503, [(b"retry-after", b"2")]), (503, [(b"retry-after", b"3")])]
+    assert client.ask(video, "who?").answer.text == TEXT
+    assert waits == [2.0, 3.0]
 
 
 def test_leaving_a_stream_stops_the_work(own: Client, canned: Canned, clip: Path) -> None:
