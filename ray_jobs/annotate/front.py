@@ -19,7 +19,7 @@ from ray_jobs.annotate.manifest import Manifest, read_manifest
 from ray_jobs.annotate.profile import load_profile
 from ray_jobs.annotate.remote import Endpoint, annotate_at
 from ray_jobs.annotate.stages import Settings
-from ray_jobs.annotate.summary import STAGES, Progress, Summary
+from ray_jobs.annotate.summary import Progress, Summary
 from vglamm import annotation, checkpoint
 from vglamm.data.corpora import prompts
 from vglamm.errors import ConfigError, VglammError
@@ -146,7 +146,7 @@ def table(progress: Progress) -> Table:
     left = "" if tree["left_seconds"] is None else f", about {_clock(tree['left_seconds'])} left"
     title = f"{progress.done} of {progress.videos} videos, {_clock(progress.seconds)}{left}"
     shown = Table("stage", "done", "queued", "failed", "videos/s", title=title, header_style="bold", title_justify="left")
-    for name in STAGES:
+    for name in progress.names:
         stage = tree["stages"].get(name, {"done": 0, "queued": 0, "failed": 0, "per_second": 0.0})
         shown.add_row(name, str(stage["done"]), str(stage["queued"]), str(stage["failed"]), f"{stage['per_second']:.2f}")
     return shown
@@ -158,7 +158,7 @@ def told(summary: Summary) -> Table:
     shown = Table.grid(padding=(0, 2))
     shown.add_row("rows", ", ".join(f"{count} {name}" for name, count in summary.rows.items()))
     shown.add_row("this run", f"{run['videos']} videos in {_clock(run['seconds'])}, {run['done_before']} were done before")
-    shown.add_row("pace", ", ".join(f"{value:g} {name}/s" for name, value in run["per_second"].items()))
+    shown.add_row("pace", ", ".join(f"{value:g} {name}/s" for name, value in run["per_second"].items() if value is not None))
     return shown
 
 

@@ -5,17 +5,27 @@ How an endpoint is asked is its client's affair; here it is only a :class:`Endpo
 
 from __future__ import annotations
 
+import os
+import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ray_jobs.annotate.board import Board, Note, Tally
 from ray_jobs.annotate.parcel import Parcel
 from ray_jobs.annotate.stages import rows_of
 from vglamm.annotation import OK, Annotation
 from vglamm.answer import Answer
-from vglamm.errors import EnvironmentProblem, Unauthorised, VglammError, VideoUnreadable
+from vglamm.errors import EnvironmentProblem, Unauthorised, VglammError
+from vglamm.media.guarded import open_guarded
+from vglamm.media.limits import Limits
+from vglamm.media.lossless import write_lossless
 from vglamm.places import local_copy, sha256
 
 if TYPE_CHECKING:
@@ -24,6 +34,9 @@ if TYPE_CHECKING:
     from ray_jobs.annotate.run import BulkJob, Parts
     from ray_jobs.annotate.summary import Progress, Summary
 
+STAGE = "endpoint"
+"""All that is seen from here of the stages there."""
+_PERIOD = 1.0
 _FATAL = (EnvironmentProblem, Unauthorised)
 """Of the endpoint, not of a video: the job ends, and the same command goes on later."""
 
@@ -50,19 +63,46 @@ def annotate_at(job: BulkJob, endpoint: Endpoint, watch: Callable[[Progress], No
     def work(
         job: BulkJob, ledger: Ledger, missing: list[Job], parts: Parts, summary: Summary, watch: Callable[[Progress], None]
     ) -> None:
+        left, board = iter(missing), _Board()
+        going: dict[Future[list[Annotation]], Job] = {}  # what waits here is bounded, and what is written is forgotten
         with ThreadPoolExecutor(endpoint.at_once) as pool:
-            going = {pool.submit(_annotated, one, job, endpoint): one for one in missing}
             try:
-                for done in as_completed(going):
-                    position, rows = going[done].position, done.result()
-                    ledger.write(position, rows)
-                    summary.add(_told(rows))
-                    parts.done(position)
-                    watch(summary.progress({}))
+                while True:
+                    for one in islice(left, 2 * endpoint.at_once - len(going)):
+                        going[pool.submit(_noted, one, job, endpoint, board)] = one
+                    if not going:
+                        break
+                    for done in wait(going, timeout=_PERIOD, return_when=FIRST_COMPLETED).done:
+                        position, rows = going.pop(done).position, done.result()
+                        ledger.write(position, rows)
+                        summary.add(_told(rows))
+                        parts.done(position)
+                    watch(summary.progress(board.read()))
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)  # after an error, what has not begun does not
+        summary.tallies = board.read()
 
     return fill(job, work, watch)
+
+
+class _Board(Board):
+    """Told by threads of this process."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tallies[STAGE], self._lock = Tally(), threading.Lock()
+
+    def take(self, note: Note) -> None:
+        with self._lock:
+            super().take(note)
+
+
+def _noted(one: Job, job: BulkJob, endpoint: Endpoint, board: Board) -> list[Annotation]:
+    began = time.perf_counter()
+    rows = _annotated(one, job, endpoint)
+    failed = all(row.answer is None for row in rows)
+    board.take(Note(STAGE, "here", threading.get_native_id(), 1, int(failed), time.perf_counter() - began, time.time()))
+    return rows
 
 
 def _annotated(one: Job, job: BulkJob, endpoint: Endpoint) -> list[Annotation]:
@@ -70,26 +110,48 @@ def _annotated(one: Job, job: BulkJob, endpoint: Endpoint) -> list[Annotation]:
     from ray_jobs.annotate.run import parcel_of
 
     parcel, limits = parcel_of(one, job), job.settings.limits
+    options = {
+        **job.settings.sampling,
+        **dict(one.sampling),
+        "mode": job.settings.mode,
+        "max_new_tokens": job.settings.max_new_tokens,
+    }
+    source_fps = options.pop("source_fps", None)  # a file has a rate of its own
     try:
         with local_copy(one.uri, limits) as path:
-            if Path(path).is_dir():
-                raise VideoUnreadable(f"{path!r}, a folder of frames", "a file, which can be sent", "annotate it without --server")
-            limits.check_file(path)
-            parcel = Parcel(parcel.position, parcel.plain | {"sha256": sha256(path)})
-            options = {
-                **job.settings.sampling,
-                **dict(one.sampling),
-                "mode": job.settings.mode,
-                "max_new_tokens": job.settings.max_new_tokens,
-            }
-            options.pop("source_fps", None)  # a file has a rate of its own
-            found: list[Answer | VglammError] = list(endpoint.answers(path, one.questions, options))
+            if os.path.isdir(path):
+                parcel = Parcel(parcel.position, parcel.plain | {"sha256": sha256(path)})
+                found = _of_frames(path, source_fps, limits, one.questions, options, endpoint)
+            else:
+                limits.check_file(path)
+                parcel = Parcel(parcel.position, parcel.plain | {"sha256": sha256(path)})
+                found = list(endpoint.answers(path, one.questions, options))
     except _FATAL:
         raise
     except VglammError as error:
         found = [error] * len(one.questions)
     blank = rows_of(parcel.fail("", ""))
     return [_row(row, answer, one.uri) for row, answer in zip(blank, found, strict=True)]
+
+
+def _of_frames(
+    folder: str, fps: float | None, limits: Limits, questions: Sequence[str], options: Mapping[str, Any], endpoint: Endpoint
+) -> list[Answer | VglammError]:
+    """Answers about a folder of frames, which is sent as a file of the same pictures. Their times are those of the folder, which
+    differ from the file's in the last bits."""
+    with closing(open_guarded(folder, limits, fps=fps)) as source, tempfile.TemporaryDirectory(prefix="vglamm-") as scratch:
+        file = Path(scratch) / "frames.mp4"
+        write_lossless(file, source)
+        found = list(endpoint.answers(str(file), questions, options))
+
+    def timed(answer: Answer) -> Answer:
+        sampling = answer.sampling
+        llm, grounding = (tuple(map(float, source.times[list(i)])) for i in (sampling.llm_indices, sampling.grounding_indices))
+        return replace(
+            answer, sampling=replace(sampling, llm_times=llm, grounding_times=grounding, source_fps=float(source.info.fps))
+        )
+
+    return [timed(answer) if isinstance(answer, Answer) else answer for answer in found]
 
 
 def _row(blank: Annotation, found: Answer | VglammError, uri: str) -> Annotation:
@@ -99,14 +161,14 @@ def _row(blank: Annotation, found: Answer | VglammError, uri: str) -> Annotation
 
 
 def _told(rows: list[Annotation]) -> dict[str, Any]:
-    """A receipt, as of the pools. Tokens are the server's to count."""
+    """A receipt, as of the pools. Tokens are the server's to count: None."""
     answers = [row.answer for row in rows if row.answer is not None]
     return {
         "rows": len(rows),
         "failed": len(rows) - len(answers),
         "phrases": sum(len(answer.phrases) for answer in answers),
         "seen": len(answers[0].sampling.llm_indices) if answers else 0,
-        "tokens": 0,
+        "tokens": None,
         "frames": sum(len(answer.tracks[0].rle) for answer in answers[:1] if answer.tracks),
         "masks": sum(len(track.rle) for answer in answers for track in answer.tracks),
         "timings": answers[0].timings if answers else {},

@@ -14,8 +14,15 @@ if TYPE_CHECKING:
     from ray_jobs.annotate.run import BulkJob
 
 STAGES = ("decode", "vision", "language", "pixel")
-MADE = {"decode": ("seen",), "vision": ("seen",), "language": ("tokens",), "pixel": ("frames", "masks")}
-"""What the work of a stage is counted in. seen: frames that the language model sees. frames: those that get masks."""
+MADE = {
+    "decode": ("seen",),
+    "vision": ("seen",),
+    "language": ("tokens",),
+    "pixel": ("frames", "masks"),
+    "endpoint": ("seen", "frames", "masks"),
+}
+"""What the work of a stage is counted in. seen: frames that the language model sees. frames: those that get masks. endpoint: all
+stages, somewhere else."""
 
 
 @dataclass(frozen=True)
@@ -29,20 +36,26 @@ class Progress:
     seconds: float
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Stages in the order of the walk: those of a job here, or the one that stands for a server's."""
+        return ("endpoint",) if "endpoint" in self.stages else STAGES
+
+    @property
     def left_seconds(self) -> float | None:
         """Time to the end at the pace so far; None before anything is done."""
         return (self.videos - self.done) * self.seconds / self.done if self.done else None
 
     def to_tree(self) -> dict[str, Any]:
         """One JSON line."""
+        names = self.names
         stages = {
             name: {
                 "done": tally.done,
-                "queued": (self.stages[STAGES[n - 1]].done if n and STAGES[n - 1] in self.stages else self.videos) - tally.done,
+                "queued": (self.stages[names[n - 1]].done if n and names[n - 1] in self.stages else self.videos) - tally.done,
                 "failed": tally.failed,
                 "per_second": round(tally.done / max(tally.last - tally.first, 1e-9), 3),
             }
-            for n, name in enumerate(STAGES)
+            for n, name in enumerate(names)
             if (tally := self.stages.get(name))
         }
         left = self.left_seconds
@@ -52,7 +65,7 @@ class Progress:
 
 @dataclass
 class Summary:
-    """Filled while a job runs. Counts are of this run, ``rows`` of the whole folder."""
+    """Filled while a job runs. Counts are of this run, ``rows`` of the whole folder; None is what nobody counts."""
 
     model: str
     config: str
@@ -61,7 +74,7 @@ class Summary:
     before: int
     began: float = field(default_factory=time.monotonic)
     done: int = 0
-    counts: dict[str, int] = field(
+    counts: dict[str, int | None] = field(
         default_factory=lambda: dict.fromkeys(("rows", "failed", "phrases", "seen", "tokens", "frames", "masks"), 0)
     )
     spent: dict[str, float] = field(default_factory=dict)
@@ -78,8 +91,8 @@ class Summary:
     def add(self, told: dict[str, Any]) -> None:
         """A video's receipt."""
         self.done += 1
-        for name in self.counts:
-            self.counts[name] += told[name]
+        for name, count in self.counts.items():
+            self.counts[name] = None if count is None or told[name] is None else count + told[name]
         for stage, seconds in told["timings"].items():
             self.spent[stage] = self.spent.get(stage, 0.0) + seconds
         for stage, where in told["where"].items():
@@ -88,14 +101,21 @@ class Summary:
     def lose(self, rows: int) -> None:
         """A video whose workers died."""
         self.done += 1
-        self.counts["rows"] += rows
-        self.counts["failed"] += rows
+        for name in ("rows", "failed"):
+            self.counts[name] = self._count(name) + rows
+
+    def _count(self, name: str) -> int:
+        return self.counts[name] or 0
+
+    def _pace(self, name: str, seconds: float) -> float | None:
+        count = self.counts[name]
+        return None if count is None else round(count / max(seconds, 1e-9), 3)
 
     def finish(self, rows: dict[str, int]) -> None:
         self.seconds, self.rows = time.monotonic() - self.began, rows
 
     def progress(self, stages: dict[str, Tally]) -> Progress:
-        return Progress(self.videos - self.before, self.done, self.counts["failed"], stages, time.monotonic() - self.began)
+        return Progress(self.videos - self.before, self.done, self._count("failed"), stages, time.monotonic() - self.began)
 
     @property
     def failed_share(self) -> float:
@@ -106,13 +126,12 @@ class Summary:
     def to_tree(self) -> dict[str, Any]:
         """JSON. per_second: over the wall time of this run; of a stage, over the time between its first and its last work. waiting:
         share of that time in which its workers did none."""
-        wall = max(self.seconds, 1e-9)
         stages = {
             name: {
                 "videos": tally.done,
                 "workers": len(tally.workers),
                 "busy_seconds": round(tally.seconds, 3),
-                "per_second": {what: round(self.counts[what] / max(tally.last - tally.first, 1e-9), 3) for what in MADE[name]},
+                "per_second": {what: self._pace(what, tally.last - tally.first) for what in MADE[name]},
                 "waiting": round(1 - min(tally.seconds / max((tally.last - tally.first) * len(tally.workers), 1e-9), 1.0), 4),
             }
             for name, tally in self.tallies.items()
@@ -128,8 +147,8 @@ class Summary:
                 "done_before": self.before,
                 **self.counts,
                 "seconds": round(self.seconds, 3),
-                "per_second": {name: round(self.counts[name] / wall, 3) for name in ("frames", "tokens", "masks")}
-                | {"videos": round(self.done / wall, 3)},
+                "per_second": {name: self._pace(name, self.seconds) for name in ("frames", "tokens", "masks")}
+                | {"videos": round(self.done / max(self.seconds, 1e-9), 3)},
                 "seconds_by_stage": {name: round(value, 3) for name, value in sorted(self.spent.items())},
             },
             "stages": stages,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from ray_jobs.annotate.manifest import read_manifest
 from ray_jobs.annotate.profile import load_profile
@@ -65,7 +68,7 @@ def job_of(videos: Path, out: Path, model: str = "canned") -> BulkJob:
 def test_each_question_of_each_input_is_one_row(videos: Path, tmp_path: Path) -> None:
     endpoint, told = Spoken(), []
     endpoint.fail = {"clip-1.mp4": VideoUnreadable("a", "b", "c")}
-    summary = annotate_at(job_of(videos, tmp_path / "out"), endpoint, lambda progress: told.append(progress.done))
+    summary = annotate_at(job_of(videos, tmp_path / "out"), endpoint, told.append)
     rows = list(annotation.read(tmp_path / "out"))
     assert [(row.position, row.status) for row in rows] == list(
         enumerate(["ok", "ok", "failed", "failed", "ok", "ok", "failed", "failed", "skipped", "skipped"])
@@ -80,7 +83,13 @@ def test_each_question_of_each_input_is_one_row(videos: Path, tmp_path: Path) ->
         (("fps", 2.0), ("max_new_tokens", 7), ("mode", "frames"))
     }
     assert summary.rows == {"failed: VideoUnreadable": 4, "ok": 4, "skipped": 2}
-    assert sorted(told) == [1, 2, 3, 4]
+    assert [progress.done for progress in told] == sorted(progress.done for progress in told)
+    stage = told[-1].to_tree()["stages"]["endpoint"]
+    assert (stage["done"], stage["failed"]) == (4, 2)
+    run = summary.to_tree()["this_run"]
+    assert (run["tokens"], run["per_second"]["tokens"]) == (None, None), "nobody here counts them"
+    assert run["masks"] > 0
+    assert run["per_second"]["masks"] > 0
     again = annotate_at(job_of(videos, tmp_path / "out"), endpoint, lambda progress: None)
     assert (again.done, len(endpoint.asked)) == (0, 4)
     assert list(annotation.read(tmp_path / "out")) == rows
@@ -110,3 +119,51 @@ def test_the_folder_is_that_of_a_run_with_the_model_here(videos: Path, tmp_path:
     assert json.loads((tmp_path / "out" / "run.json").read_text())["settings"]["model"] == "canned"
     with pytest.raises(ConfigError, match="another run"):
         annotate_at(replace(job, model="other"), Spoken(), lambda progress: None)
+
+
+def test_what_is_written_is_forgotten(tmp_path: Path) -> None:
+    encode(tmp_path / "clip.mp4", numbers=range(3), rate=3, size=(48, 32))
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps({"uri": "clip.mp4", "id": f"{n}"}) + "\n" for n in range(40)))
+    alive: list[int] = []
+    kept: list[weakref.ref[Answer]] = []
+
+    class Kept(Spoken):
+        def answers(self, *given: Any) -> Iterator[Answer | VglammError]:
+            for answer in super().answers(*given):
+                assert isinstance(answer, Answer)
+                kept.append(weakref.ref(answer))
+                alive.append(sum(one() is not None for one in kept))
+                yield answer
+
+    annotate_at(job_of(tmp_path / "t.jsonl", tmp_path / "out"), Kept(), lambda progress: None)
+    assert len(kept) == 80
+    assert max(alive) <= 20, "rows of the videos in flight, whatever the length of the job"
+
+
+def test_a_folder_of_frames_is_sent_as_a_file_and_told_by_its_own_times(tmp_path: Path) -> None:
+    from vglamm.media.read import open_video
+    from vglamm.places import sha256
+
+    folder, sent = tmp_path / "frames", []
+    folder.mkdir()
+    for number in range(3):
+        Image.fromarray(np.full((32, 48, 3), 80 * number, np.uint8)).save(folder / f"{number}.png")
+    (tmp_path / "t.jsonl").write_text(json.dumps({"uri": str(folder), "source_fps": 7.0}) + "\n")
+
+    class Seen(Spoken):
+        def answers(self, path: str, *given: Any) -> Iterator[Answer | VglammError]:
+            sent.append(open_video(path).frames_at(range(3))[:, 0, 0, 0].tolist())
+            return super().answers(path, *given)
+
+    endpoint = Seen()
+    annotate_at(job_of(tmp_path / "t.jsonl", tmp_path / "out"), endpoint, lambda progress: None)
+    rows = list(annotation.read(tmp_path / "out"))
+    assert [row.status for row in rows] == ["ok", "ok"]
+    assert sent == [[0, 80, 160]]
+    assert "source_fps" not in endpoint.options[0]
+    for row in rows:
+        assert row.answer is not None
+        assert row.sha256 == sha256(folder)
+        assert row.answer.source == str(folder)
+        assert row.answer.sampling.source_fps == 7.0
+        assert row.answer.sampling.grounding_times == tuple(i / 7.0 for i in row.answer.sampling.grounding_indices)
