@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import tempfile
 import threading
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, UserCallback
+from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, UserCallback, WorkerGroupError
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from ray_jobs import recipes, record
@@ -25,7 +26,7 @@ from ray_jobs.record import Record
 from ray_jobs.store import latest
 from ray_jobs.tracking import Tracker
 from vglamm.config import from_tree
-from vglamm.errors import CheckpointError, ConfigError
+from vglamm.errors import CheckpointError, ConfigError, VglammError, WorkerLost
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,8 @@ def run_on_ray(recipe: Recipe) -> Path:
     stopped. ``storage`` must be a path that all nodes share."""
     import ray
 
+    if recipe.optimiser.muon:
+        raise ConfigError(f"optimiser.muon={recipe.optimiser.muon} on Ray", "0", "add optimiser.muon=0, or train with --local")
     recipe = replace(recipe, storage=str(Path(recipe.storage).resolve()))
     if not ray.is_initialized():
         ray.init(log_to_driver=False)
@@ -58,8 +61,11 @@ def run_on_ray(recipe: Recipe) -> Path:
     follower.start()
     status = "FAILED"
     try:
-        trainer.fit()
+        fit(trainer)
         status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
     finally:
         done.set()
         follower.join()
@@ -69,6 +75,34 @@ def run_on_ray(recipe: Recipe) -> Path:
     if last is None:
         raise CheckpointError(f"{recipe.name} without a checkpoint", "one at the end of a run", "look at the errors above")
     return last
+
+
+def fit(trainer: Any) -> None:
+    """``trainer.fit()`` with ends of our own.
+
+    Ray Train answers Ctrl-C by leaving the process as if all was done: here it is a KeyboardInterrupt, and its handler does not
+    stay. An error of ours that ended the run on a worker is raised as it was there; a worker that died is WorkerLost.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        trainer.fit()
+    except SystemExit as end:
+        raise KeyboardInterrupt from end
+    except WorkerGroupError as error:
+        failures = error.worker_failures
+        for failure in failures.values():
+            if isinstance(failure, VglammError):
+                raise failure from error
+        if dead := [rank for rank, failure in sorted(failures.items()) if type(failure).__module__.partition(".")[0] == "ray"]:
+            raise WorkerLost(  # what the others failed with is that they lost it
+                f"workers that died (rank {', '.join(map(str, dead))}), more often than max_failures",
+                "workers that live to the end",
+                "see failures.jsonl of the run; often memory is short: smaller batches or a higher zero. The same command goes on",
+            ) from error
+        raise
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, before)
 
 
 def _resources(recipe: Recipe) -> dict[str, float]:

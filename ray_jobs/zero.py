@@ -24,7 +24,6 @@ from ray_jobs.engine import Terms, adamw, learning_rate
 from ray_jobs.moments import FIRST, MASTER, SECOND, Moments, write_moments
 from ray_jobs.precision import exact_attention
 from ray_jobs.recipes import Recipe
-from vglamm.errors import ConfigError
 
 
 def settings(recipe: Recipe) -> dict[str, Any]:
@@ -46,8 +45,6 @@ class ZeroEngine:
     sum, so each is multiplied by both numbers."""
 
     def __init__(self, objective: nn.Module, recipe: Recipe, device: torch.device) -> None:
-        if recipe.optimiser.muon:
-            raise ConfigError(f"optimiser.muon={recipe.optimiser.muon} on Ray", "0", "add optimiser.muon=0, or train with --local")
         self.objective, self.recipe, self.device = objective, recipe, device
         optimiser = adamw(objective, recipe.optimiser)
         self.peaks = [group["lr"] for group in optimiser.param_groups]
