@@ -23,6 +23,7 @@ from ray_jobs.recipes import Recipe
 from ray_jobs.record import Record
 from ray_jobs.store import State
 from ray_jobs.tracking import Tracker
+from vglamm.checkpoint import as_device
 from vglamm.freeze import train_only
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ def run_local(recipe: Recipe) -> Path:
     recipe = in_one(recipe)
     store.prune(recipe.folder, recipe.checkpoints.keep)
     found = store.latest(recipe.folder)
-    device = torch.device("cuda" if recipe.gpu else "cpu")
+    device = as_device("cuda" if recipe.gpu else "cpu")
     tokenizer, objective, state = prepared(recipe, found)
     objective.to(device)
     engine = PlainEngine(objective, recipe, device)

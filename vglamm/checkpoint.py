@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from vglamm.config import ModelConfig
-from vglamm.errors import CheckpointError, ConfigError
+from vglamm.errors import CheckpointError, ConfigError, EnvironmentProblem
 from vglamm.language.lm import Language
 from vglamm.model import VideoGLaMM
 from vglamm.pixel.decoder import Pixel
@@ -33,6 +33,7 @@ __all__ = ["identity", "load", "load_config", "load_tokenizer", "model_hash", "r
 log = logging.getLogger(__name__)
 Source = str | os.PathLike[str]
 Dtype = torch.dtype | str | None
+DTYPES = ("float32", "bfloat16", "float16")
 
 
 def load_config(source: Source) -> ModelConfig:
@@ -65,10 +66,11 @@ def load(
 
     dtype: of the parameters ("bfloat16", torch.float32, ...); None keeps what is stored. Buffers (means, frequencies of position
     codes) stay as they are, in float32. quantise: "8bit" or "4bit" for the LM's linear layers, over what the config says. Tensors
-    that are missing, extra or of another shape are a CheckpointError that names them.
+    that are missing, extra or of another shape are a CheckpointError that names them; for device see :func:`as_device`.
     """
     if part is not None and part not in PARTS:
         raise CheckpointError(f"part {part!r}", f"one of {', '.join(PARTS)}", "name a part, or none for the whole model")
+    device = as_device(device)
     folder = resolve(source, part=part)
     config = load_config(folder)
     if quantise is not None:
@@ -124,10 +126,28 @@ def _moved(tensor: Tensor, device: Any, dtype: torch.dtype | None) -> Tensor:
 
 
 def as_dtype(dtype: Dtype) -> torch.dtype | None:
-    """ "bfloat16" -> torch.bfloat16; None stays None. Only floating types are dtypes of a model."""
-    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    """ "bfloat16" -> torch.bfloat16; None stays None. By name only the types that a part computes in; else any floating type."""
+    found = (getattr(torch, dtype) if dtype in DTYPES else None) if isinstance(dtype, str) else dtype
     if dtype is not None and not (isinstance(found, torch.dtype) and found.is_floating_point):
         raise ConfigError(f"dtype {dtype!r}", "float32, bfloat16 or float16", "choose one of them")
+    return found
+
+
+def as_device(device: torch.device | str) -> torch.device:
+    """ "cuda:1" -> the device. ConfigError for a name that torch does not know, EnvironmentProblem for what is not in this
+    machine."""
+    try:
+        found = torch.device(device)
+    except RuntimeError as error:
+        raise ConfigError(f"device {device!r}", "cpu, cuda, cuda:1 or the like", "choose one of them") from error
+    try:
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError) as error:  # no driver or no such number; a torch that was built without it
+        raise EnvironmentProblem(
+            f"device {str(found)!r}, which torch cannot use here ({str(error).splitlines()[0]})",
+            "a device of this machine",
+            "take --device cpu, or see what `vglamm doctor` says of the GPU",
+        ) from error
     return found
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from vglamm.errors import CheckpointError
+from vglamm.presets import PRESETS
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,12 @@ def fetch(source: str | os.PathLike[str], patterns: Iterable[str], *, cache: Pat
         return path
     if HUB_ID.fullmatch(text) and not text.startswith("."):
         return _from_hub(text, list(patterns))
+    if text in PRESETS:
+        raise CheckpointError(
+            f"{text}, a preset, which names sizes and has no weights",
+            "'tiny', whose weights are shipped, or the place of a checkpoint",
+            "convert released weights with `vglamm convert`, or train, and pass the folder",
+        )
     raise CheckpointError(f"no checkpoint at {text}", "a folder, 'tiny', a hub id (owner/name) or a URL", "check the path")
 
 

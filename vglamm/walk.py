@@ -39,9 +39,9 @@ def load(
 ) -> Walk:
     """A model ready to be asked. source: "tiny" (shipped), a checkpoint folder, a hub id or a URL. dtype: None keeps the stored
     one, except that float16, a dtype to store in, becomes float32 on a CPU. quantise: "8bit" or "4bit" for the language model.
-    Raises CheckpointError or ConfigError."""
-    config = checkpoint.load_config(source)
-    if dtype is None and torch.device(device).type == "cpu" and checkpoint.stored_dtype(source) == torch.float16:
+    Raises CheckpointError, ConfigError, or EnvironmentProblem for a device that is not there."""
+    device, config = checkpoint.as_device(device), checkpoint.load_config(source)
+    if dtype is None and device.type == "cpu" and checkpoint.stored_dtype(source) == torch.float16:
         dtype = torch.float32
     return Walk(
         VisionStep(checkpoint.load(source, part="vision", device=device, dtype=dtype), device=device),

@@ -93,8 +93,18 @@ def test_a_dtype_is_for_parameters_only(model: VideoGLaMM, saved: Path, tmp_path
     assert {buffer.dtype for buffer in half.buffers() if buffer.is_floating_point()} == {torch.float32}
     stored = checkpoint.load(checkpoint.save(model, tmp_path / "half", dtype="bfloat16"))
     same(half, stored)
-    with pytest.raises(ConfigError, match="int8"):
-        checkpoint.load(saved, dtype="int8")
+    for unfit in ("int8", "float64", "float8_e5m2", "nothing"):
+        with pytest.raises(ConfigError, match=unfit):
+            checkpoint.load(saved, dtype=unfit)
+
+
+@pytest.mark.parametrize(
+    ("device", "error"),
+    [("nonsense", ConfigError), ("cuda:x", ConfigError), ("cuda:99", EnvironmentProblem), ("xla", EnvironmentProblem)],
+)
+def test_a_device_that_is_not_there_is_said_before_anything_is_read(device: str, error: type[Exception]) -> None:
+    with pytest.raises(error, match=device):
+        checkpoint.load("no/such/place", device=device)
 
 
 @pytest.mark.parametrize(
@@ -268,6 +278,12 @@ def test_a_hub_that_cannot_be_reached_is_said(monkeypatch: pytest.MonkeyPatch) -
 def test_a_place_that_is_not_there_is_said(place: str) -> None:
     with pytest.raises(CheckpointError, match="no checkpoint at"):
         checkpoint.load(place)
+
+
+@pytest.mark.parametrize("name", ["small", "phi3"])
+def test_a_preset_without_weights_is_called_so(name: str) -> None:
+    with pytest.raises(CheckpointError, match=f"{name}, a preset.*vglamm convert"):
+        checkpoint.load(name)
 
 
 def test_tiny_without_weights_says_how_to_get_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
