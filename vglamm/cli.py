@@ -20,6 +20,7 @@ from vglamm.commands.demo import demo
 from vglamm.commands.doctor import doctor
 from vglamm.commands.evaluate import evaluate
 from vglamm.commands.export import export
+from vglamm.commands.extras import lacking
 from vglamm.commands.screen import log_to_terminal, out, show_error
 from vglamm.commands.serve import serve
 from vglamm.commands.train import train
@@ -57,8 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     log_to_terminal(logging.DEBUG if debug else logging.WARNING)
     try:
         app([word for word in words if word != "--debug"])
-    except (VglammError, OSError) as error:
-        if debug:
+    except (VglammError, OSError, ModuleNotFoundError) as error:
+        told = lacking(error, words) if isinstance(error, ModuleNotFoundError) else error
+        if debug or told is None:
             raise
-        show_error(error)
+        show_error(told)
         sys.exit(2)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from vglamm import cli, doctor
+from vglamm.commands.extras import lacking
 from vglamm.errors import VideoNotFound
 
 
@@ -112,6 +113,31 @@ def test_a_file_that_cannot_be_written_exits_2(monkeypatch: pytest.MonkeyPatch, 
 def test_ctrl_c_exits_130(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "examine", lambda model: failing(KeyboardInterrupt()))
     assert run("doctor") == 130
+
+
+@pytest.mark.parametrize(("module", "extra"), [("ray.data", "data"), ("scipy", "eval"), ("deepspeed", "train")])
+def test_a_package_of_an_extra_that_is_not_installed_is_named_with_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], module: str, extra: str
+) -> None:
+    monkeypatch.setattr(doctor, "examine", lambda model: failing(ModuleNotFoundError(f"No module named {module!r}", name=module)))
+    assert run("doctor") == 2
+    shown = capsys.readouterr().err
+    assert f"no package {module.partition('.')[0]}" in shown
+    assert f"pip install 'vglamm[{extra}]'" in shown
+
+
+def test_the_extra_of_a_package_that_several_bring_is_that_of_the_command() -> None:
+    for command in ("train", "serve"):
+        problem = lacking(ModuleNotFoundError(name="ray"), [command, "x"])
+        assert problem is not None
+        assert f"vglamm[{command}]" in problem.fix
+
+
+@pytest.mark.parametrize("module", ["vglamm.nothing", "ray_jobs.nothing", "left_out", None])
+def test_a_module_that_no_extra_brings_is_a_bug(monkeypatch: pytest.MonkeyPatch, module: str | None) -> None:
+    monkeypatch.setattr(doctor, "examine", lambda model: failing(ModuleNotFoundError("No module", name=module)))
+    with pytest.raises(ModuleNotFoundError):
+        cli.main(["doctor"])
 
 
 def test_a_bug_is_not_dressed_up_as_an_error_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:

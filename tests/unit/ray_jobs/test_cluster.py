@@ -14,7 +14,6 @@ from ray_jobs.cluster import fit, run_on_ray
 from ray_jobs.recipes import Recipe
 from vglamm.errors import ConfigError, WorkerLost
 
-
 CLOSED = RuntimeError("Connection closed by peer")
 """What the ranks that are left say in a collective."""
 
