@@ -16,13 +16,14 @@ from rich.live import Live
 from rich.table import Table
 
 from ray_jobs.annotate.manifest import Manifest, read_manifest
+from ray_jobs.annotate.placing import check_places
 from ray_jobs.annotate.profile import load_profile
 from ray_jobs.annotate.remote import Endpoint, annotate_at
 from ray_jobs.annotate.stages import Settings
 from ray_jobs.annotate.summary import Progress, Summary
 from vglamm import annotation, checkpoint
 from vglamm.data.corpora import prompts
-from vglamm.errors import ConfigError, VglammError
+from vglamm.errors import ConfigError, EnvironmentProblem, VglammError
 from vglamm.places import Place, local_copy
 
 if TYPE_CHECKING:
@@ -110,12 +111,29 @@ def _picture(out: str, folder: Path) -> None:
 
 
 def drive(job: BulkJob, *, address: str | None, console: Console) -> Summary:
-    """A job, shown on ``console`` while it runs. address: as for :func:`run`."""
+    """A job, shown on ``console`` while it runs. address: as for :func:`run`.
+
+    ConfigError for a profile that this Ray cannot run; EnvironmentProblem for a Ray that fails or comes no further, after which the
+    same command goes on.
+    """
+    import ray
+    from ray.data.exceptions import ExecutionTimeoutError
+    from ray.exceptions import RayError
+
     from ray_jobs.annotate.run import annotate, connect
 
     connect(address)
-    with _display(console) as watch:
-        return annotate(job, watch)
+    check_places(job.profile, ray.nodes())
+    again = "`ray status` and the log tell more; then the same command goes on"
+    try:
+        with _display(console) as watch:
+            return annotate(job, watch)
+    except ExecutionTimeoutError as error:
+        got = f"no progress of any stage for {job.profile.stall:g} s"
+        raise EnvironmentProblem(got, "a cluster on which every stage gets to run", again) from error
+    except RayError as error:
+        last = (str(error).strip().splitlines() or [""])[-1]
+        raise EnvironmentProblem(f"a Ray that failed ({type(error).__name__}: {last})", "one that works", again) from error
 
 
 @contextlib.contextmanager

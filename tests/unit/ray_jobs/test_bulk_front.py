@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from ray.data.exceptions import ExecutionTimeoutError
+from ray.exceptions import RayActorError
 from rich.console import Console
 
 from ray_jobs.annotate import front
 from ray_jobs.annotate.board import Note, Tally
-from ray_jobs.annotate.front import Asked, named_questions, table, told
+from ray_jobs.annotate.front import Asked, drive, named_questions, table, told
+from ray_jobs.annotate.profile import load_profile
+from ray_jobs.annotate.run import BulkJob
 from ray_jobs.annotate.stages import Settings
 from ray_jobs.annotate.summary import Progress, Summary
 from tests import fakes
-from vglamm.errors import ConfigError
+from vglamm.errors import ConfigError, EnvironmentProblem
 
 
 @pytest.fixture
@@ -91,6 +97,46 @@ def test_elsewhere_a_line_of_json_comes_every_half_minute_and_one_at_the_end(mon
     lines = [json.loads(line) for line in out.getvalue().splitlines()]
     assert [line["seconds"] for line in lines] == [30.0, 60.0, 74.0]
     assert lines[-1]["left_seconds"] == pytest.approx(74 / 7 * 3, abs=0.1)
+
+
+@pytest.fixture
+def on_ray(monkeypatch: pytest.MonkeyPatch) -> Callable[[Exception | Summary], None]:
+    """A pretended Ray of one node without labels, on which a job ends as it is told."""
+    monkeypatch.setattr("ray_jobs.annotate.run.connect", lambda address: None)
+    monkeypatch.setattr("ray.nodes", lambda: [{"Alive": True, "Labels": {}, "Resources": {"CPU": 2.0}}])
+
+    def ends(how: Exception | Summary) -> None:
+        def annotate(*_: object) -> Summary:
+            if isinstance(how, Exception):
+                raise how
+            return how
+
+        monkeypatch.setattr("ray_jobs.annotate.run.annotate", annotate)
+
+    return ends
+
+
+@pytest.mark.parametrize(
+    ("end", "told"),
+    [
+        (ExecutionTimeoutError("hung"), r"no progress of any stage for 1800 s.*the same command goes on"),
+        (
+            RayActorError(error_msg="The actor died.\nCheckpointError: no weights"),
+            r"a Ray that failed \(RayActorError: Check.*no weights",
+        ),
+    ],
+)
+def test_a_ray_that_fails_is_an_error_of_ours(
+    tmp_path: Path, model: str, on_ray: Callable[[Exception | Summary], None], end: Exception, told: str
+) -> None:
+    on_ray(end)
+    job = BulkJob(asked(tmp_path, model).manifest(), Settings(model, {}), load_profile("laptop"), str(tmp_path / "out"))
+    with pytest.raises(EnvironmentProblem, match=told):
+        drive(job, address=None, console=Console(file=io.StringIO()))
+    on_ray(summary())
+    assert drive(job, address=None, console=Console(file=io.StringIO())).done == 2
+    with pytest.raises(ConfigError, match="without a node labelled"):
+        drive(replace(job, profile=load_profile("cluster")), address=None, console=Console(file=io.StringIO()))
 
 
 def summary() -> Summary:
