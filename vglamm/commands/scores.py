@@ -11,23 +11,38 @@ from rich.table import Table
 
 COLUMNS = {
     "miou": "mIoU",
-    "miou_everything": "all marked",
+    "miou_everything": "union",
+    "miou_random": "random",
+    "j": "J",
+    "f": "F",
+    "phrase_recall": "phrase recall",
     "text_exact": "text exact",
-    "twin_right": "right twin",
     "absent_right": "absent right",
+    "twin_right": "right twin",
 }
-"""The scores of the generated world that tell most (all are in the JSON), and their titles: "all marked" is the mIoU of a mask of
-everything."""
+"""Scores of the generated world, and their titles; all are in the JSON."""
+BESIDE = ("miou", "phrase_recall", "text_exact", "absent_right", "twin_right")
+"""Those with what the blind control reached in brackets."""
 
 
 def world(title: str, summary: dict[str, Any]) -> Table:
-    """One row for each kind of question: means, and what the blind control reached."""
-    caption = "in brackets: the same questions while another video is shown" if summary["blind_questions"] else None
-    table = Table("kind", "questions", *COLUMNS.values(), title=title, caption=caption, header_style="bold")
-    for group in summary["groups"]:
-        if group["level"] is None:
-            cells = [_cell(name, group) for name in COLUMNS]
-            table.add_row(group["kind"] or "all", str(group["questions"]), *cells)
+    """Means for each kind of question and, below it, for each level, beside two baselines and what the blind control reached."""
+    caption = "union, random: the mIoU of a mask of all objects, of a random object"
+    caption += "; in brackets: the same questions while another video is shown" if summary["blind_questions"] else ""
+    caption += f"; {summary['failed']} of {summary['questions']} questions failed and count as 0" if summary["failed"] else ""
+    table = Table(title=title, caption=caption, header_style="bold", box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("kind", no_wrap=True)
+    for name in ("n", *COLUMNS.values()):
+        table.add_column("\n".join(name.split()), justify="right")
+    groups = {(group["kind"], group["level"]): group for group in summary["groups"]}
+    kinds, levels = (list(dict.fromkeys(key[part] for key in groups)) for part in (0, 1))
+    for kind in kinds:
+        for level in levels:
+            group = groups.get((kind, level))
+            if group is None:
+                continue
+            name, style = (kind or "all", "") if level is None else (f"  {level}", "dim")
+            table.add_row(name, str(group["questions"]), *(_cell(column, group) for column in COLUMNS), style=style)
     return table
 
 
@@ -35,8 +50,7 @@ def _cell(name: str, group: dict[str, Any]) -> str:
     score, blind = group["metrics"][name], (group["blind"] or {}).get(name)
     if score is None:
         return ""
-    control = "" if blind is None or name == "miou_everything" else f" ({blind['mean']:.2f})"
-    return f"{score['mean']:.2f}{control}"
+    return f"{score['mean']:.2f}" + (f" ({blind['mean']:.2f})" if blind is not None and name in BESIDE else "")
 
 
 def numbers(body: dict[str, Any] | None) -> Iterator[Table]:
