@@ -1,4 +1,4 @@
-"""What stands between the command line and a job: questions by name, a forecast, the display of progress, tracking."""
+"""What stands between the command line and a job: questions by name, the display of progress, tracking."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.live import Live
@@ -23,14 +23,12 @@ from ray_jobs.annotate.stages import Settings
 from ray_jobs.annotate.summary import Progress, Summary
 from vglamm import annotation, checkpoint
 from vglamm.data.corpora import prompts
-from vglamm.errors import ConfigError, EnvironmentProblem, VglammError
-from vglamm.places import Place, local_copy
+from vglamm.errors import ConfigError, EnvironmentProblem
 
 if TYPE_CHECKING:
     from ray_jobs.annotate.run import BulkJob
 
 PERIOD = 30.0
-_MEASURED = 2  # videos of a forecast
 _PICTURES = 4
 
 # What the shipped model was taught to hear: it knows the words of its own world only.
@@ -50,8 +48,12 @@ class Asked:
     limit: int | None = None
     shard: str | None = None
 
-    def manifest(self) -> Manifest:
-        questions = (*self.questions, *(named_questions(self.named, self.settings.model) if self.named else ()))
+    def manifest(self, answers: str | None = None) -> Manifest:
+        """answers: the identity of the model that answers, if that is not here."""
+        questions = self.questions
+        if self.named:
+            family = checkpoint.load_config(self.settings.model).name if answers is None else answers.partition("@")[0]
+            questions = (*questions, *named_questions(self.named, family))
         return read_manifest(self.source, questions).limit(self.limit)
 
     def shares(self) -> tuple[int, int]:
@@ -64,9 +66,9 @@ class Asked:
         return int(number), int(of)
 
 
-def named_questions(name: str, model: str) -> tuple[str, ...]:
-    """ "describe", or "segment:cat,dog" for a question about each, in the words that the model was taught."""
-    world = checkpoint.load_config(model).name == "tiny"
+def named_questions(name: str, family: str) -> tuple[str, ...]:
+    """ "describe", or "segment:cat,dog" for a question about each, in the words that models of this name were taught."""
+    world = family == "tiny"
     kind, colon, rest = name.partition(":")
     if kind == "describe" and not colon:
         return (TINY_DESCRIBE if world else prompts.DESCRIBE,)
@@ -79,16 +81,13 @@ def named_questions(name: str, model: str) -> tuple[str, ...]:
 def run(asked: Asked, *, address: str | None, tracking: str, console: Console, endpoint: Endpoint | None = None) -> Summary:
     """The whole job, shown on ``console``. address: of a Ray cluster, None for one of this machine. endpoint: what answers instead
     of Ray, a server that runs already."""
-    from ray_jobs.annotate.run import BulkJob
-
-    manifest, profile = asked.manifest(), load_profile(asked.profile)
-    job = BulkJob(manifest, replace(asked.settings, dtype=profile.dtype), profile, asked.out, asked.shares())
+    job = job_of(asked, endpoint)
     if endpoint is None:
         checkpoint.load_config(asked.settings.model)  # what is wrong with it is told before Ray starts
         summary = drive(job, address=address, console=console)
     else:
         with _display(console) as watch:
-            summary = annotate_at(replace(job, model=endpoint.identity()), endpoint, watch)
+            summary = annotate_at(job, endpoint, watch)
     if tracking != "off":
         from ray_jobs.tracking import track_job
 
@@ -96,6 +95,16 @@ def run(asked: Asked, *, address: str | None, tracking: str, console: Console, e
             _picture(asked.out, Path(pictures))
             track_job(tracking, "vglamm-annotate", asked.out, job.identity(), summary.to_tree(), Path(pictures))
     return summary
+
+
+def job_of(asked: Asked, endpoint: Endpoint | None = None) -> BulkJob:
+    """What is asked as a job. endpoint: as for :func:`run`."""
+    from ray_jobs.annotate.run import BulkJob
+
+    answers = None if endpoint is None else endpoint.identity()
+    profile = load_profile(asked.profile)
+    settings = replace(asked.settings, dtype=profile.dtype)
+    return BulkJob(asked.manifest(answers), settings, profile, asked.out, asked.shares(), model=answers)
 
 
 def _picture(out: str, folder: Path) -> None:
@@ -161,8 +170,8 @@ def _display(console: Console) -> Iterator[Callable[[Progress], None]]:
 def table(progress: Progress) -> Table:
     """Each stage: what it did, what waits before it, what failed, its pace."""
     tree = progress.to_tree()
-    left = "" if tree["left_seconds"] is None else f", about {_clock(tree['left_seconds'])} left"
-    title = f"{progress.done} of {progress.videos} videos, {_clock(progress.seconds)}{left}"
+    left = "" if tree["left_seconds"] is None else f", about {clock(tree['left_seconds'])} left"
+    title = f"{progress.done} of {progress.videos} videos, {clock(progress.seconds)}{left}"
     shown = Table("stage", "done", "queued", "failed", "videos/s", title=title, header_style="bold", title_justify="left")
     for name in progress.names:
         stage = tree["stages"].get(name, {"done": 0, "queued": 0, "failed": 0, "per_second": 0.0})
@@ -175,58 +184,13 @@ def told(summary: Summary) -> Table:
     run = summary.to_tree()["this_run"]
     shown = Table.grid(padding=(0, 2))
     shown.add_row("rows", ", ".join(f"{count} {name}" for name, count in summary.rows.items()))
-    shown.add_row("this run", f"{run['videos']} videos in {_clock(run['seconds'])}, {run['done_before']} were done before")
+    shown.add_row("this run", f"{run['videos']} videos in {clock(run['seconds'])}, {run['done_before']} were done before")
     shown.add_row("pace", ", ".join(f"{value:g} {name}/s" for name, value in run["per_second"].items() if value is not None))
     return shown
 
 
-def forecast(asked: Asked) -> Table:
-    """Counts and bytes, and how long it will take as two of the videos, annotated here and now, suggest."""
-    manifest = asked.manifest()
-    mine = manifest.shard(*asked.shares(), 64).jobs
-    live = [job for job in mine if job.skipped is None]
-    sizes = [_size(job.uri) for job in live]
-    shown = Table.grid(padding=(0, 2))
-    shown.add_row("videos", f"{len(live)}, and {len(mine) - len(live)} that are no video by their names")
-    shown.add_row("rows", str(sum(len(job.questions) for job in mine)))
-    unknown = sum(size is None for size in sizes)
-    shown.add_row("bytes", f"{sum(size or 0 for size in sizes):,}" + (f", and {unknown} not found" if unknown else ""))
-    shown.add_row("time", _expected(asked, live))
-    return shown
-
-
-def _expected(asked: Asked, live: list[Any]) -> str:
-    import vglamm
-
-    walk, settings, spent = vglamm.load(asked.settings.model), asked.settings, []
-    for job in live:
-        began = time.perf_counter()
-        with contextlib.suppress(VglammError), local_copy(job.uri, settings.limits) as path:
-            session = walk.watch(path, mode=settings.mode, **(settings.sampling | dict(job.sampling)))
-            for question in job.questions:
-                session.ask(question, max_new_tokens=settings.max_new_tokens)
-                session.history.clear()  # each question stands alone in a bulk job
-            spent.append(time.perf_counter() - began)
-        if len(spent) == _MEASURED:
-            break
-    if not spent:
-        return "unknown: none of the videos could be annotated"
-    actors = load_profile(asked.profile).grounding.actors[1]
-    each = sum(spent) / len(spent)
-    return (
-        f"about {_clock(each * len(live) / actors)}: {each:.1f} s a video as measured here on {len(spent)}, "
-        f"{actors} at a time in profile {asked.profile}"
-    )
-
-
-def _size(uri: str) -> int | None:
-    try:
-        return Place.of(uri).size()
-    except (VglammError, OSError):
-        return None
-
-
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Seconds as people say them."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"

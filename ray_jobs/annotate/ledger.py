@@ -41,14 +41,22 @@ class Ledger:
 
     def claim(self, settings: dict[str, Any]) -> bool:
         """Make the folder this run's, or recognise it as such (True). ConfigError if it is another run's."""
-        wanted = {"format": FORMAT, "version": VERSION, "part": self.part, **settings}
-        at = self.place.inside("run.json")
+        if self.known(settings):
+            return True
+        self.place.inside("run.json").write(json.dumps(self._wanted(settings), indent=2, sort_keys=True).encode() + b"\n")
+        return False
+
+    def _wanted(self, settings: dict[str, Any]) -> dict[str, Any]:
+        return {"format": FORMAT, "version": VERSION, "part": self.part, **settings}
+
+    def known(self, settings: dict[str, Any]) -> bool:
+        """Whether the folder is this run's. False for one that holds nothing yet, ConfigError if it is another run's."""
+        wanted, at = self._wanted(settings), self.place.inside("run.json")
         if not at.is_file():
             if any(not os.path.basename(path).startswith(".") for path in self.place.files(deep=False)):
                 raise ConfigError(
                     f"{self.place.text}, which has files but no run.json", "a new or empty folder", "choose another --out"
                 )
-            at.write(json.dumps(wanted, indent=2, sort_keys=True).encode() + b"\n")
             return False
         known = json.loads(at.read())
         if changed := [name for name in sorted(set(known) | set(wanted)) if known.get(name) != wanted.get(name)]:

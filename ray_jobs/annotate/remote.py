@@ -99,14 +99,14 @@ class _Board(Board):
 
 def _noted(one: Job, job: BulkJob, endpoint: Endpoint, board: Board) -> list[Annotation]:
     began = time.perf_counter()
-    rows = _annotated(one, job, endpoint)
+    rows = rows_from(one, job, endpoint)
     failed = all(row.answer is None for row in rows)
     board.take(Note(STAGE, "here", threading.get_native_id(), 1, int(failed), time.perf_counter() - began, time.time()))
     return rows
 
 
-def _annotated(one: Job, job: BulkJob, endpoint: Endpoint) -> list[Annotation]:
-    """The rows of one video. What the video causes becomes their error."""
+def rows_from(one: Job, job: BulkJob, endpoint: Endpoint) -> list[Annotation]:
+    """The rows of one video, not yet written. What the video causes becomes their error."""
     from ray_jobs.annotate.run import parcel_of
 
     parcel, limits = parcel_of(one, job), job.settings.limits

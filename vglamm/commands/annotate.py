@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Annotated
 
@@ -38,9 +38,7 @@ def annotate(
     max_new_tokens: Annotated[int | None, typer.Option(min=1, help="Tokens of an answer at most. Default: the model's.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first videos.")] = None,
     shard: Annotated[str | None, typer.Option(help="Only the share i/n of the videos; runs of all shares fill one --out.")] = None,
-    max_failed: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Share of failed rows from which on the exit code is 1.")
-    ] = 0.0,
+    max_failed: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of failed rows above which the exit code is 1.")] = 0.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, and measure on two videos how long it will take.")] = False,
     ray: Annotated[str | None, typer.Option(help="Address of a Ray cluster. Default: a Ray of this machine.")] = None,
     tracking: Annotated[str, typer.Option(help="MLflow: local, off, or the URI of a server.")] = "off",
@@ -52,7 +50,10 @@ def annotate(
     """Annotate many videos; the same command again does only what is missing."""
     if every_frame and fps is not None:
         raise ConfigError(f"--every-frame and --fps {fps:g}", "one of them", "drop one")
+    if server is not None and ray is not None:
+        raise ConfigError("--server and --ray", "one of them", "drop one")
     from ray_jobs.annotate import front
+    from ray_jobs.annotate.forecast import forecast
     from ray_jobs.annotate.stages import Settings
 
     sampling = {"every_frame": True} if every_frame else {} if fps is None else {"fps": fps}
@@ -66,18 +67,16 @@ def annotate(
         limit=limit,
         shard=shard,
     )
-    if dry_run:
-        out().print(front.forecast(asked))
-        return
-    if server is None:
-        summary = front.run(asked, address=ray, tracking=tracking, console=err())
-    else:
-        from serve.bulk import Remote
+    with ExitStack() as stack:
+        endpoint = None
+        if server is not None:
+            from serve.bulk import Remote
 
-        if ray is not None:
-            raise ConfigError("--server and --ray", "one of them", "drop one")
-        with closing(Remote(server, token_in(token_file), model=server_model, at_once=in_flight)) as endpoint:
-            summary = front.run(asked, address=None, tracking=tracking, console=err(), endpoint=endpoint)
+            endpoint = stack.enter_context(closing(Remote(server, token_in(token_file), model=server_model, at_once=in_flight)))
+        if dry_run:
+            out().print(forecast(asked, endpoint))
+            return
+        summary = front.run(asked, address=ray, tracking=tracking, console=err(), endpoint=endpoint)
     out().print(front.told(summary))
     out().print(Text(f"out       {target}", style="dim"))
     if summary.failed_share > max_failed:

@@ -57,9 +57,18 @@ def test_named_questions_are_asked_after_ones_own(tmp_path: Path, model: str) ->
 
 
 @pytest.mark.parametrize("name", ["segment", "segment:", "describe:cat", "count"])
-def test_a_name_that_is_none_is_refused(model: str, name: str) -> None:
+def test_a_name_that_is_none_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="describe, or segment:"):
-        named_questions(name, model)
+        named_questions(name, "phi3")
+
+
+def test_an_endpoint_is_asked_in_the_words_of_its_own_model(tmp_path: Path, model: str) -> None:
+    def question(answers: str | None) -> str:
+        [one] = asked(tmp_path, model, named="describe", questions=()).manifest(answers).jobs[0].questions
+        return one
+
+    assert question("tiny@0123") == front.TINY_DESCRIBE
+    assert question("phi3@0123") == question(None) != front.TINY_DESCRIBE
 
 
 def test_a_limit_takes_the_first_videos(tmp_path: Path, model: str) -> None:

@@ -45,6 +45,8 @@ def test_killed_between_the_part_and_the_end_of_its_rows(ledger: Ledger, tmp_pat
 
 
 def test_the_same_run_is_recognised_and_another_refused(ledger: Ledger) -> None:
+    assert ledger.known({"model": "m", "settings": {"fps": 1}}) is False
+    assert not Path(ledger.place.path).exists(), "to look is not to claim"
     assert ledger.claim({"model": "m", "settings": {"fps": 1}}) is False
     assert ledger.claim({"model": "m", "settings": {"fps": 1}}) is True
     with pytest.raises(ConfigError, match=r'another run.*settings: {"fps": 1} there, {"fps": 2} now'):
