@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -146,6 +147,18 @@ def test_every_dependency_is_pinned_to_what_was_tested() -> None:
     pinned = {line.split("==")[0].lower().replace("_", "-") for line in lines}
     assert all("==" in line for line in lines)
     assert names - pinned == set()
+
+
+def test_every_weight_picture_and_font_has_its_licence_told() -> None:
+    kinds = {".safetensors", ".webp", ".png", ".jpg", ".svg", ".gif", ".mp4", ".woff2", ".ttf", ".npz", ".parquet"}
+    notice = (ROOT / "NOTICE").read_text(encoding="utf-8")
+    told = [name.strip() for line in notice.splitlines() if "/" in line and not line.startswith(" ") for name in line.split(",")]
+    known = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if known.returncode:
+        pytest.skip("got no list of files; expected git and its checkout; clone the repository")
+    shipped = [name for name in known.stdout.splitlines() if Path(name).suffix in kinds]
+    assert [name for name in shipped if not any(fnmatch(name, pattern) for pattern in told)] == []
+    assert [pattern for pattern in told if "." in pattern and not any(fnmatch(name, pattern) for name in shipped)] == []
 
 
 def test_tests_mirror_modules_that_exist() -> None:
