@@ -22,7 +22,7 @@ def model_config(settings: dict[str, Any], weights: dict[str, Tensor]) -> ModelC
             lm=settings["llm"],
             prompt_width=grounding["out_dim"],
             seg_token=grounding["seg_token_id"],
-            stop_tokens=(settings["llm"]["eos_token_id"],),
+            stop_tokens=tuple(stops) if isinstance(stops := settings["llm"]["eos_token_id"], list) else (stops,),
             max_new_tokens=settings["max_new_tokens"],
         ),
         pixel=PixelConfig(

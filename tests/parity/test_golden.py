@@ -69,6 +69,21 @@ def test_a_perturbed_value_and_an_unknown_quantity_make_it_fail(tmp_path, capsys
     assert {row["name"] for row in rows if not row["ok"]} == {"segment_video.mask_logits", "video.mood"}
 
 
+def test_a_case_without_training_is_compared_without_it_and_what_is_no_number_fails(tmp_path, capsys):
+    case = copy_of_case(tmp_path)
+    expected = {
+        name: value for name, value in load_file(case / "expected.safetensors").items() if name.startswith(("video.", "train.l"))
+    }
+    expected["video.visual_tokens"][0, 0] = float("nan")
+    given = {name: value for name, value in load_file(case / "inputs.safetensors").items() if name.startswith("video.")}
+    save_file(expected, case / "expected.safetensors")
+    save_file(given, case / "inputs.safetensors")
+    status, rows = run_here(case, capsys)
+    assert status == 1
+    assert {row["name"]: row["max_abs"] for row in rows if not row["ok"]} == {"video.visual_tokens": None, "train.loss": None}
+    assert {row["name"] for row in rows} == set(expected)
+
+
 def test_a_folder_without_anything_fails(tmp_path, capsys):
     status, rows = run_here(tmp_path, capsys)
     assert (status, [row["ok"] for row in rows]) == (1, [False])
