@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ray_jobs.ingest import micro_batches
 from ray_jobs.recipes import Recipe
 from ray_jobs.record import read
 from ray_jobs.train import run_local
@@ -42,6 +43,20 @@ def batches(recipe: Recipe) -> list[list[int]]:
     return [sorted(found[step]) for step in sorted(found)]
 
 
+def by_rank(recipe: Recipe) -> dict[tuple[int, int], list[int]]:
+    """The sample ids that were logged, by (step, rank)."""
+    return {(line["step"], line["rank"]): line["ids"] for line in read(recipe.folder, "samples")}
+
+
+def planned(recipe: Recipe) -> dict[tuple[int, int], list[int]]:
+    """The sample ids that each rank is to see, by (step, rank): any two runs that keep to it, cut or not, see the same."""
+    out: dict[tuple[int, int], list[int]] = {}
+    for rank in range(recipe.workers):
+        for m, ids in enumerate(micro_batches(recipe, step=0, consumed=0, rank=rank)):
+            out.setdefault((m // recipe.batch.accumulation, rank), []).extend(ids)
+    return out
+
+
 def losses(recipe: Recipe) -> list[float]:
     return [line["loss"] for line in read(recipe.folder, "steps")]
 
@@ -63,6 +78,7 @@ def test_one_worker_and_two_sharded_ones_train_alike(lines_recipe: Make, whole: 
         assert last.name == "step-0000006"
         assert checkpoint.load(last).config.name == "fake"
         assert batches(recipe) == batches(whole)[:6]
+        assert by_rank(recipe) == planned(recipe)
         assert losses(recipe) == pytest.approx(losses(whole)[:6], abs=1e-5)
     assert losses(two) == pytest.approx(losses(one), abs=1e-5)
     assert [line["norm"] for line in read(two.folder, "steps")] == pytest.approx(
@@ -93,6 +109,7 @@ def test_a_run_survives_the_death_of_a_worker_and_a_change_of_workers(lines_reci
     two = ("zero=2", "workers=2", "batch.per_worker=2", "max_failures=1", "checkpoints.every=2")
     recipe = lines_recipe("name=cut", *SAME, *two, *fragile, "steps=6")
     run_on_ray(recipe)
+    assert by_rank(recipe) == planned(recipe)
     assert (tmp_path / "died").exists()
     assert [json.loads(line)["rank"] for line in (recipe.folder / "failures.jsonl").read_text().splitlines()]
     run_on_ray(lines_recipe("name=cut", *SAME, "zero=3", "steps=8"))
