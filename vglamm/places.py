@@ -150,28 +150,33 @@ def join(folder: str | None, uri: str) -> str:
 
 @contextmanager
 def local_copy(uri: str, limits: Limits) -> Iterator[str]:
-    """A path of this machine with the bytes of ``uri``; a copy lives as long as the context. VideoNotFound, VideoTooLarge or
-    VideoUnreadable."""
+    """A path of this machine with the bytes of ``uri``, a file or a folder of frames; a copy lives as long as the context.
+    VideoNotFound, VideoTooLarge or VideoUnreadable."""
     if "://" not in uri or uri.startswith("file://"):
         yield uri.removeprefix("file://")
         return
     try:
         place = Place.of(uri)
-        size = place.size()
+        folder = place.is_folder()
+        files = place.files(deep=False) if folder else [place.path] if place.is_file() else []
+        size = sum(entry.size for entry in place.system.get_file_info(files))
     except (ConfigError, OSError) as error:
         raise VideoUnreadable(f"{uri}, which cannot be reached ({error})", "an address that can be read", "check it") from error
-    if size is None:
-        raise VideoNotFound(f"no file at {uri}", "the address of a video or image", "check the address")
+    if not files:
+        raise VideoNotFound(f"no file at {uri}", "the address of a video, an image or a folder of frames", "check the address")
     if size > limits.bytes:
         raise VideoTooLarge(f"{size} bytes in {uri}", f"at most {limits.bytes}", "shorten the video, or raise Limits.bytes")
-    with tempfile.TemporaryDirectory(prefix="vglamm-") as folder:
-        target = os.path.join(folder, os.path.basename(place.path))
+    with tempfile.TemporaryDirectory(prefix="vglamm-") as scratch:
+        target = Path(scratch, os.path.basename(place.path))
+        (target if folder else target.parent).mkdir(exist_ok=True)
         try:
-            with place.system.open_input_stream(place.path) as theirs, open(target, "wb") as ours:
-                shutil.copyfileobj(theirs, ours, _BLOCK)
+            for path in files:
+                copy = target / os.path.basename(path) if folder else target
+                with place.system.open_input_stream(path) as theirs, copy.open("wb") as ours:
+                    shutil.copyfileobj(theirs, ours, _BLOCK)
         except OSError as error:
             raise VideoUnreadable(f"{uri}, which broke off ({error})", "a complete download", "try again") from error
-        yield target
+        yield str(target)
 
 
 def sha256(path: str | os.PathLike[str]) -> str:

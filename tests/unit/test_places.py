@@ -64,6 +64,17 @@ def test_what_is_not_there_or_too_large_is_told(memory: Place) -> None:
         Place.of("gopher://host/videos")
 
 
+def test_a_folder_of_frames_is_copied_whole(memory: Place, tmp_path: Path) -> None:
+    for number in range(3):
+        memory.inside(f"frames/{number}.png").write(bytes([number]))
+    memory.inside("frames/deeper/other.png").write(b"not of this folder")
+    with local_copy("memory://bucket/videos/frames", Limits()) as copy:
+        assert {path.name: path.read_bytes() for path in Path(copy).iterdir()} == {f"{n}.png": bytes([n]) for n in range(3)}
+        assert Path(copy).name == "frames"
+    with pytest.raises(VideoTooLarge, match="3 bytes"), local_copy("memory://bucket/videos/frames", Limits(bytes=2)):
+        pass
+
+
 def test_names_of_a_table_are_relative_to_it() -> None:
     assert join("s3://bucket/tables?region=x", "a.mp4") == "s3://bucket/tables/a.mp4?region=x"
     assert join("/tables", "a.mp4") == "/tables/a.mp4"
