@@ -88,10 +88,14 @@ class Jobs:
             await self._write(record | {"status": CANCELLED})
 
     async def expire(self) -> None:
-        """Drop what ended, or was last worked on, ``kept.seconds`` ago."""
+        """Drop what ended ``kept.seconds`` ago. What waits or is at work stays however long that takes, and so does its video."""
         before = time.time() - self.kept.seconds
         for at, name in await asyncio.to_thread(self.spool.names, JOBS):
-            if at < before:
+            record = await asyncio.to_thread(self.spool.find, JOBS, name)
+            if record is not None and record["status"] not in ENDED:
+                with contextlib.suppress(NotKept):  # deleted meanwhile: the job will say so
+                    await self.videos.facts(record["video"])
+            elif at < before:
                 log.info("%s expired", name)
                 await asyncio.to_thread(self.spool.delete, JOBS, name)
 
@@ -139,11 +143,15 @@ class Jobs:
         working = asyncio.create_task(self._answer(record))
         watching = asyncio.create_task(self._stopped(name, stop, lost))
         try:
-            await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in (working, watching):
-                task.cancel()
-            await asyncio.wait({working, watching})
+            try:
+                await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for task in (working, watching):
+                    task.cancel()
+                await asyncio.wait({working, watching})
+        except asyncio.CancelledError:  # this replica ends, as in an update: another one takes the job up, which did no harm
+            await asyncio.shield(self._write(record | {"status": QUEUED, "attempts": record["attempts"] - 1}))
+            raise
         if working.cancelled():
             if not lost.is_set():  # else it is somebody else's now
                 await self._write(record | {"status": CANCELLED})

@@ -150,14 +150,34 @@ def test_a_job_that_its_replicas_die_of_is_given_up(settings: Settings, canned: 
     assert (told["status"], told["error"]["code"], canned.asks) == ("failed", "worker_lost", [])
 
 
-def test_jobs_expire(settings: Settings, canned: Canned, clip: Path) -> None:
+def test_a_replica_that_ends_in_order_gives_its_job_back(settings: Settings, canned: Canned, clip: Path) -> None:
+    canned.held = True
+    with TestClient(api(canned, settings)) as first:
+        video = first.post("/v1/videos", content=clip.read_bytes()).json()["video"]
+        job = submit(first, video)
+        assert canned.opened.acquire(timeout=60)
+    assert canned.open == 0
+    told = TestClient(api(canned, settings)).get(f"/v1/jobs/{job}").json()
+    assert (told["status"], told["attempts"]) == ("queued", 0)
+    canned.held = False
+    with TestClient(api(canned, settings)) as second:
+        assert (ended(second, job)["status"], ended(second, job)["attempts"]) == ("done", 1)
+
+
+def test_jobs_expire_once_they_ended(settings: Settings, canned: Canned, clip: Path) -> None:
     app = api(canned, replace(settings, kept=Kept(seconds=100.0)))
-    client = TestClient(app)
+    client, desk, folder = TestClient(app), app.state.desk, Path(settings.spool)
     video = client.post("/v1/videos", content=clip.read_bytes()).json()["video"]
-    old, young = submit(client, video), submit(client, video)
-    os.utime(Path(settings.spool, "jobs", f"{old}.json"), (0, 0))
-    asyncio.run(app.state.desk.jobs.expire())
-    assert spooled(Path(settings.spool), "jobs") == [f"{young}.json"]
+    old, young, waits = (submit(client, video) for _ in range(3))
+    for job in (old, young):
+        desk.spool.write("jobs", job, desk.spool.read("jobs", job) | {"status": "done"})
+    for kind, name in (("jobs", old), ("jobs", waits), ("videos", video)):
+        os.utime(folder / kind / f"{name}.json", (0, 0))
+    desk.videos._touched.clear()  # as an hour later
+    asyncio.run(desk.jobs.expire())
+    asyncio.run(desk.videos.expire())
+    assert spooled(folder, "jobs") == sorted(f"{job}.json" for job in (young, waits))
+    assert spooled(folder) == [video, f"{video}.json"]
 
 
 @pytest.mark.parametrize("body", [{"question": "who?"}, {"question": "who?", "video": "x", "stream": True}, {"video": "x"}, []])
