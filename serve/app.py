@@ -17,6 +17,8 @@ from serve.profile import Part, Profile, load_profile
 from serve.scaling import ByLoad
 from serve.settings import Fetching, Settings, Tls
 from serve.setup import Setup
+from serve.tracking import pinned
+from vglamm.errors import ConfigError
 
 NAME = "vglamm"
 
@@ -47,7 +49,9 @@ class Args(BaseModel):
     registry: str | None = None
 
     def settings(self) -> Settings:
-        """ConfigError where the address needs a token."""
+        """ConfigError where the address needs a token, or half of TLS is missing."""
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ConfigError("one of tls_certificate and tls_key", "both or neither", "name the other one")
         token = None if self.token_file is None else Path(self.token_file).read_text(encoding="utf-8").strip()
         return Settings(
             spool=_absolute(self.spool),
@@ -76,7 +80,9 @@ def application(args: Args, profile: Profile, settings: Settings) -> Application
     from serve.deployments.whole import Whole
 
     default = args.name or Path(args.model).name or args.model
-    models = ((default, args.model), *((name, source) for name, source in args.models.items() if name != default))
+    if default in args.models:
+        raise ConfigError(f"two models called {default}", "a name for each", "give one of them another name")
+    models = tuple((name, pinned(source, args.registry)) for name, source in ((default, args.model), *args.models.items()))
     setup = Setup(models, profile, settings.spool, settings.taken.media, args.registry)
     parts: dict[str, DeploymentHandle] = {}
     if profile.layout == "whole":

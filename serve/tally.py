@@ -6,6 +6,8 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 
+_LATEST = 10_000
+
 
 @dataclass(frozen=True)
 class Note:
@@ -48,7 +50,22 @@ class Sums:
         ):
             if value is not None:
                 series.append(value)
-                del series[:-10_000]  # of a long stretch the latest speak
+                del series[:-_LATEST]  # of a long stretch the latest speak
+
+    def joined(self, later: Sums) -> Sums:
+        """These and what came after them."""
+        return Sums(
+            self.began,
+            self.requests + later.requests,
+            self.failures + later.failures,
+            self.tokens + later.tokens,
+            self.masks + later.masks,
+            *((mine + theirs)[-_LATEST:] for mine, theirs in zip(self._series, later._series, strict=True)),
+        )
+
+    @property
+    def _series(self) -> tuple[list[float], ...]:
+        return self.seconds, self.first_token, self.first_mask
 
     def numbers(self) -> dict[str, float]:
         """As metrics are logged."""

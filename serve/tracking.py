@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from vglamm.errors import CheckpointError, EnvironmentProblem
 log = logging.getLogger(__name__)
 REGISTRY = "models:/"
 _LONGEST = 500
+_USER, _QUERY = re.compile(r"(?<=://)[^\s/'\"]*@"), re.compile(r"(?<=://)([^\s?'\"]*)\?[^\s'\"]*")
 
 
 def weights(source: str, registry: str | None = None) -> str:
@@ -34,6 +36,21 @@ def weights(source: str, registry: str | None = None) -> str:
     return str(found[0].parent)
 
 
+def pinned(source: str, registry: str | None = None) -> str:
+    """``models:/NAME@ALIAS`` as ``models:/NAME/VERSION``, so that all parts, whenever their replicas start, load one version."""
+    name, at, alias = source.removeprefix(REGISTRY).rpartition("@")
+    if not source.startswith(REGISTRY) or not at:
+        return source
+    mlflow = _mlflow()
+    try:
+        version = mlflow.MlflowClient(registry_uri=registry).get_model_version_by_alias(name, alias).version
+    except (mlflow.exceptions.MlflowException, OSError) as error:
+        raise CheckpointError(
+            f"nothing at {source} ({type(error).__name__})", "a version of a registered model", "check name, alias and registry"
+        ) from error
+    return f"{REGISTRY}{name}/{version}"
+
+
 class Run:
     """One MLflow run. uri: "local" (``mlflow.db`` in ``folder``) or a server's."""
 
@@ -46,10 +63,17 @@ class Run:
             self.client.log_param(self.id, key, value)
 
     def log(self, numbers: dict[str, float], step: int) -> None:
+        """EnvironmentProblem if the books cannot be reached."""
         from mlflow.entities import Metric
+        from mlflow.exceptions import MlflowException
 
         now = int(time.time() * 1000)
-        self.client.log_batch(self.id, metrics=[Metric(name, value, now, step) for name, value in numbers.items()])
+        try:
+            self.client.log_batch(self.id, metrics=[Metric(name, value, now, step) for name, value in numbers.items()])
+        except (MlflowException, OSError) as error:
+            raise EnvironmentProblem(
+                f"no MLflow ({type(error).__name__})", "one that takes metrics", "see to its server"
+            ) from error
 
     def close(self, summary: dict[str, Any], status: str = "FINISHED") -> None:
         self.client.log_dict(self.id, summary, "summary.json")
@@ -63,8 +87,13 @@ def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, str]:
         if isinstance(value, dict) and value:
             found |= flat(value, f"{prefix}{name}.")
         else:
-            found[prefix + name] = str(value)[:_LONGEST]
+            found[prefix + name] = bare(str(value))[:_LONGEST]
     return found
+
+
+def bare(text: str) -> str:
+    """A text without the names, passwords and queries of the addresses in it: books are read by many."""
+    return _QUERY.sub(r"\1", _USER.sub("", text))
 
 
 def _client(uri: str, folder: Path) -> tuple[Any, str | None]:

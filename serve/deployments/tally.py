@@ -10,10 +10,12 @@ from typing import Any
 
 from ray import serve as ray_serve
 
+from serve.failures import RAISED
 from serve.setup import Setup
 from serve.tally import Note, Sums
 from serve.tracking import Run, weights
 from vglamm import checkpoint
+from vglamm.errors import EnvironmentProblem, VglammError
 
 log = logging.getLogger(__name__)
 
@@ -49,16 +51,28 @@ class Tally:
     async def _minutes(self) -> None:
         while True:
             await asyncio.sleep(self.period)
-            await self._log()
+            try:
+                await self._log()
+            except (EnvironmentProblem, *RAISED):  # the next minute may go better, and it tells of both
+                log.exception("a minute was not logged")
 
     async def _log(self) -> None:
+        """The sums since the last time that this went well."""
         if self.run is None:
             return
-        numbers, self.minute, self.step = self.minute.numbers(), Sums(), self.step + 1
-        replicas = await asyncio.to_thread(_replicas)
-        await asyncio.to_thread(
-            self.run.log, numbers | {f"replicas/{name}": float(count) for name, count in replicas.items()}, self.step
-        )
+        told, counts = self.minute, await asyncio.to_thread(_replicas)
+        self.minute = Sums()
+        replicas = {f"replicas/{name}": float(count) for name, count in counts.items()}
+        try:
+            await asyncio.to_thread(self.run.log, told.numbers() | replicas, self.step + 1)
+        except EnvironmentProblem:
+            self.minute = told.joined(self.minute)
+            raise
+        self.step += 1
+
+    async def check_health(self) -> None:
+        if self.task.done():
+            raise VglammError("a tally that does not log any more", "one that works", "it is replaced")
 
     async def __del__(self) -> None:
         """Serve waits for this when it ends the application."""

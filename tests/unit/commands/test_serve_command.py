@@ -2,9 +2,10 @@
 
 import pytest
 
-from serve.app import Args
+from serve.app import Args, build
 from serve.start import http_options, url
 from vglamm.cli import main
+from vglamm.errors import ConfigError
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 
@@ -40,6 +41,22 @@ def test_a_token_opens_other_addresses_and_stays_secret(tmp_path):
     assert (settings.token, settings.host, settings.names) == (TOKEN, "0.0.0.0", ("vglamm.example.org",))
     assert TOKEN not in repr(settings)
     assert TOKEN not in str(Args(token_file=str(tmp_path / "token")).model_dump())
+
+
+def test_half_of_tls_and_two_models_of_one_name_are_refused():
+    with pytest.raises(ConfigError, match="tls_key"):
+        Args(tls_certificate="cert.pem").settings()
+    with pytest.raises(ConfigError, match="two models called tiny"):
+        build(Args(models={"tiny": "runs/night"}))
+
+
+def test_an_alias_is_looked_up_once_for_all_parts(monkeypatch):
+    asked = []
+    monkeypatch.setattr("serve.app.pinned", lambda source, registry: asked.append((source, registry)) or f"{source}/7")
+    made = build(Args(model="models:/night@champion", models={"day": "models:/day@best"}, registry="books"))
+    setup = made._bound_deployment.init_args[0]
+    assert setup.models == (("night@champion", "models:/night@champion/7"), ("day", "models:/day@best/7"))
+    assert asked == [("models:/night@champion", "books"), ("models:/day@best", "books")]
 
 
 def test_the_proxy_is_told_address_and_tls(tmp_path):

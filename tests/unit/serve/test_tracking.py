@@ -3,10 +3,10 @@
 import mlflow
 import pytest
 
-from serve.tracking import Run, weights
+from serve.tracking import Run, flat, pinned, weights
 from tests import fakes
 from vglamm import checkpoint
-from vglamm.errors import CheckpointError
+from vglamm.errors import CheckpointError, EnvironmentProblem
 
 # MLflow's own use of sqlalchemy
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:sqlalchemy.exc.SADeprecationWarning")
@@ -39,10 +39,35 @@ def test_weights_come_from_a_registry_by_alias(tmp_path):
     mlflow.set_tracking_uri(books)
     folder = weights("models:/night@champion", books)
     assert checkpoint.identity(folder) == checkpoint.identity(tmp_path / "fake")
-    with pytest.raises(CheckpointError, match="models:/night@nobody"):
-        weights("models:/night@nobody", books)
+    assert pinned("models:/night@champion", books) == "models:/night/1"
+    assert checkpoint.identity(weights("models:/night/1", books)) == checkpoint.identity(folder)
+    for fails in (weights, pinned):
+        with pytest.raises(CheckpointError, match="models:/night@nobody"):
+            fails("models:/night@nobody", books)
 
 
-def test_anything_else_is_left_alone():
-    assert weights("tiny") == "tiny"
-    assert weights("owner/name@main") == "owner/name@main"
+@pytest.mark.parametrize("source", ["tiny", "owner/name@main", "models:/night/3"])
+def test_anything_else_is_left_alone(source):
+    assert pinned(source) == source
+    assert source.startswith("models:/") or weights(source) == source
+
+
+def test_books_hold_no_password():
+    args = {"tracking": "https://me:pass@books:5000/x", "models": {"a": "https://h/m?sig=pass"}, "spool": "s3://b/s?key=pass"}
+    assert flat({"args": args}) == {
+        "args.tracking": "https://books:5000/x",
+        "args.models.a": "https://h/m",
+        "args.spool": "s3://b/s",
+    }
+    assert flat({"said": "e@mail, what? and models:/night@champion"}) == {"said": "e@mail, what? and models:/night@champion"}
+
+
+def test_books_that_cannot_be_reached_are_an_error_of_ours(tmp_path, monkeypatch):
+    run = Run("local", tmp_path, "r", {}, {})
+
+    def lost(*_, **__):
+        raise mlflow.exceptions.MlflowException("no connection")
+
+    monkeypatch.setattr(run.client, "log_batch", lost)
+    with pytest.raises(EnvironmentProblem, match="MLflow"):
+        run.log({"a": 1.0}, 1)
