@@ -11,7 +11,8 @@ import asyncio
 import ipaddress
 import re
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 
 import httpx2
 
@@ -42,16 +43,21 @@ class Fetcher:
 
     async def stream(self, url: str) -> AsyncIterator[bytes]:
         """The bytes at an address. UrlRefused, VideoNotFound, VideoUnreadable or RequestTooLarge."""
-        try:
-            async with asyncio.timeout(self.policy.seconds):
-                async for chunk in self._hops(url):
-                    yield chunk
-        except TimeoutError as error:
-            raise VideoUnreadable(
-                "an address whose video takes too long to come", f"all of it in {self.policy.seconds:g} s", "upload it"
-            ) from error
+        until = asyncio.get_running_loop().time() + self.policy.seconds
+        async with aclosing(self._hops(url)) as chunks:
+            while True:
+                try:
+                    async with asyncio.timeout_at(until):  # never while the caller has a chunk: the timeout would hit what it does
+                        chunk = await anext(chunks, None)
+                except TimeoutError as error:
+                    raise VideoUnreadable(
+                        "an address whose video takes too long to come", f"all of it in {self.policy.seconds:g} s", "upload it"
+                    ) from error
+                if chunk is None:
+                    return
+                yield chunk
 
-    async def _hops(self, url: str) -> AsyncIterator[bytes]:
+    async def _hops(self, url: str) -> AsyncGenerator[bytes, None]:
         for _ in range(self.policy.redirects + 1):
             target = self._parsed(url)
             address = await self._pinned(target)

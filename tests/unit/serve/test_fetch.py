@@ -203,6 +203,19 @@ def test_what_takes_too_long_is_broken_off(inside: Inside, port: int) -> None:
         fetched(allowing(port, limit=10**12, seconds=0.2), f"http://films.example:{port}/endless")
 
 
+def test_time_that_is_over_while_a_piece_is_written_is_told_and_not_a_cancelled_writer(inside: Inside, port: int) -> None:
+    written: list[int] = []
+
+    async def slow_writer() -> None:
+        async for chunk in allowing(port, limit=10**12, seconds=0.5).stream(f"http://films.example:{port}/endless"):
+            await asyncio.sleep(0.8)  # longer than the whole may take: the disk is slow, nothing is waited for
+            written.append(len(chunk))
+
+    with pytest.raises(VideoUnreadable, match="too long"):
+        asyncio.run(slow_writer())
+    assert len(written) == 1
+
+
 @pytest.mark.parametrize(("path", "kind"), [("404/x", VideoNotFound), ("500/x", VideoNotFound), ("204/x", VideoNotFound)])
 def test_other_answers_are_no_videos(port: int, path: str, kind: type[VglammError]) -> None:
     with pytest.raises(kind):
