@@ -99,6 +99,6 @@ class Desk:
                 await self.jobs.expire()
                 await self.sessions.expire()
                 await self.videos.expire()
-            except (OSError, VglammError):  # the spool, or the backend; the next round may go better
+            except (OSError, ValueError, VglammError):  # the spool, a record in it, or the backend; the next round may go better
                 log.exception("what expired was not dropped")
             await asyncio.sleep(min(_SWEEP, self.settings.kept.seconds / 4))

@@ -27,7 +27,7 @@ def api(backend: Backend, settings: Settings, hook: Hook = unheard) -> FastAPI:
     """backend: what answers. hook: told of every request. The application works on jobs and drops what expired while it lives."""
     desk = Desk.of(backend, settings)
     app = FastAPI(title="vglamm", version="1", docs_url=None, redoc_url=None, lifespan=_lifespan, redirect_slashes=False)
-    app.state.desk = desk
+    app.state.desk, app.state.tasks = desk, []
     app.add_middleware(Gate, settings=settings, hook=hook)
     for kind in (VglammError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, _refused)
@@ -42,13 +42,25 @@ def api(backend: Backend, settings: Settings, hook: Hook = unheard) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     desk: Desk = app.state.desk
-    tasks = [asyncio.create_task(desk.sweep()), asyncio.create_task(desk.jobs.work())]
+    tasks = app.state.tasks = [asyncio.create_task(desk.sweep()), asyncio.create_task(desk.jobs.work())]
+    for task in tasks:
+        task.add_done_callback(_ended)
     try:
         yield
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _ended(task: asyncio.Task[None]) -> None:
+    if not task.cancelled():
+        log.error("jobs or expiry have ended", exc_info=task.exception())
+
+
+def well(app: FastAPI) -> bool:
+    """Whether jobs are still worked on, and what expired is still dropped."""
+    return not any(task.done() for task in app.state.tasks)
 
 
 async def _refused(request: Request, error: Exception) -> Response:

@@ -112,8 +112,8 @@ class Jobs:
                 for record in await self.all():
                     if record["status"] not in ENDED and record["job"] not in self._running:
                         await self._take(record["job"])
-            except OSError:
-                log.exception("the spool cannot be reached")
+            except (OSError, ValueError, VglammError):  # the spool, or a record in it; the next round may go better
+                log.exception("jobs were not done")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._news.wait(), self.kept.lease_seconds / 2)
 

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 
 from serve.contract import Ask, Backend, Correct, Done, Event, PhraseFound, Seen, Text, VideoFacts
 from serve.failures import RAISED
-from serve.ingress import api
+from serve.ingress import api, well
 from serve.routed import Handles, Routed
 from serve.settings import Settings
 from serve.setup import Setup
@@ -109,9 +109,10 @@ class Ingress:
             "vglamm_request_seconds", "Seconds of a request.", boundaries=_LATENCIES, tag_keys=("route", "method")
         )
         self.delivery = asyncio.get_event_loop().create_task(self.backend.deliver())
+        self.routes = api(self.backend, self.settings, self._hear)
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
-        return api(self.backend, self.settings, self._hear)
+        return self.routes
 
     def _hear(self, route: str, method: str, status: int, seconds: float) -> None:
         self.requests.inc(tags={"route": route, "method": method, "status": str(status)})
@@ -134,5 +135,5 @@ class Ingress:
         return {"sessions": 0 if kept is None else len(kept), "bytes": 0 if kept is None else kept.bytes}
 
     async def check_health(self) -> None:
-        if self.delivery.done():
-            raise VglammError("an ingress whose notes are not delivered", "one that works", "it is replaced")
+        if self.delivery.done() or not well(self.routes):
+            raise VglammError("an ingress that delivers no notes or does no jobs", "one that works", "it is replaced")

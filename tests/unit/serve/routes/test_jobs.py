@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from serve.ingress import api
+from serve.ingress import api, well
 from serve.settings import Kept, Settings
 from tests.unit.serve.canned import RAW, TEXT, Canned, spooled
 from vglamm.errors import DialogueError
@@ -162,6 +162,20 @@ def test_a_replica_that_ends_in_order_gives_its_job_back(settings: Settings, can
     canned.held = False
     with TestClient(api(canned, settings)) as second:
         assert (ended(second, job)["status"], ended(second, job)["attempts"]) == ("done", 1)
+
+
+def test_a_record_that_cannot_be_read_stops_no_other_job(settings: Settings, canned: Canned, clip: Path) -> None:
+    app = api(canned, replace(settings, kept=Kept(lease_seconds=0.2)))
+    with TestClient(app) as client:
+        video = client.post("/v1/videos", content=clip.read_bytes()).json()["video"]
+        broken = Path(settings.spool, "jobs", "j-" + "0" * 32 + ".json")
+        broken.write_text("{")
+        assert well(app)
+        broken.unlink()
+        assert ended(client, submit(client, video))["status"] == "done"
+        app.state.tasks[1].cancel()
+        while well(app):
+            client.get("/healthz")
 
 
 def test_jobs_expire_once_they_ended(settings: Settings, canned: Canned, clip: Path) -> None:
