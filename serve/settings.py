@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from vglamm.errors import ConfigError
 from vglamm.media.limits import Limits
@@ -96,6 +96,12 @@ class Settings:
             raise ConfigError(
                 f"a token of {len(self.token)} characters", f"at least {_TOKEN}, printable ASCII", "make one: openssl rand -hex 32"
             )
+
+    def check(self, host: str | None) -> None:
+        """ConfigError if the server listens at an address that needs a token, whatever was said here: a Serve config has its own
+        ``http_options``. None: it does not listen."""
+        if host is not None:
+            replace(self, host=host)
 
 
 def is_loopback(host: str) -> bool:

@@ -9,7 +9,9 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
+import ray
 from ray import serve as ray_serve
+from ray.serve.context import _get_global_client
 from ray.serve.handle import DeploymentHandle
 from ray.serve.metrics import Counter, Histogram
 from starlette.types import ASGIApp
@@ -97,11 +99,19 @@ class Noted:
         return await self.inner.ready()
 
 
+def listens() -> str | None:
+    """The address at which the proxies of this Serve listen if it has any; None without a Ray, in Serve's local testing mode."""
+    client = _get_global_client() if ray.is_initialized() else None
+    host: str | None = None if client is None else client.http_config.host
+    return host
+
+
 @ray_serve.ingress()
 class Ingress:
     """parts: handles by the names of the layout's deployments."""
 
     def __init__(self, setup: Setup, settings: Settings, tally: DeploymentHandle, parts: dict[str, DeploymentHandle]) -> None:
+        settings.check(listens())
         inner: Backend = Through(parts["whole"], setup) if "whole" in parts else Routed(Handles(**parts), setup)
         self.backend, self.settings = Noted(inner, tally), settings
         self.requests = Counter("vglamm_requests", "Requests that are over.", tag_keys=("route", "method", "status"))

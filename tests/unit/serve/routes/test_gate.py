@@ -77,6 +77,16 @@ def test_another_address_needs_a_token(host: str, tmp_path: Path) -> None:
     assert TOKEN not in repr(Settings(spool=str(tmp_path), host=host, token=TOKEN))
 
 
+def test_a_server_that_listens_elsewhere_than_it_was_told_needs_a_token_too(tmp_path: Path) -> None:
+    own, public = Settings(spool=str(tmp_path)), Settings(spool=str(tmp_path), host="0.0.0.0", token=TOKEN)
+    for host in (None, "127.0.0.1", "localhost"):
+        own.check(host)
+    for host in ("0.0.0.0", "::", "192.0.2.1"):
+        public.check(host)
+        with pytest.raises(ConfigError, match="without a token"):
+            own.check(host)
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.9", "localhost", "::1", "[::1]"])
 def test_this_machine_alone_needs_none(host: str, tmp_path: Path) -> None:
     Settings(spool=str(tmp_path), host=host)
