@@ -69,8 +69,8 @@ class Profile:
     """layout: "split" (a deployment for each part) or "whole" (one whose replicas hold all three parts and decode). device: "auto"
     (CUDA where a replica has a GPU that torch can use, else the CPU), "cpu" or "cuda". dtype: of the weights, None as stored.
     quantise: of the language model. window: grounding frames that are fetched at once. sessions, session_bytes, session_seconds:
-    how many keep their visual tokens, how large all of these together, and how long since one was last used. models: that a
-    replica holds at a time. retry_after: seconds that a refused client is told to wait."""
+    how many keep their visual tokens, how large all of these together, and how long since one was last used. retry_after: seconds
+    that a refused client is told to wait."""
 
     name: str
     layout: str = "split"
@@ -87,7 +87,6 @@ class Profile:
     sessions: int = 256
     session_bytes: int = GIB
     session_seconds: float = 1800.0
-    models: int = 2
     retry_after: float = 2.0
 
     def __post_init__(self) -> None:
@@ -95,8 +94,8 @@ class Profile:
             raise ConfigError(f"layout {self.layout!r}", f"one of {', '.join(LAYOUTS)}", "fix the profile")
         if self.device not in ("auto", "cpu", "cuda"):
             raise ConfigError(f"device {self.device!r}", "auto, cpu or cuda", "fix the profile")
-        if min(self.window, self.sessions, self.models) < 1:
-            raise ConfigError("a window, sessions or models of 0", "at least 1", "fix the profile")
+        if min(self.window, self.sessions) < 1:
+            raise ConfigError("a window or sessions of 0", "at least 1", "fix the profile")
         if self.ingress.replicas[0] < 1:
             raise ConfigError(
                 "an ingress that scales to none", "at least 1 replica: somebody must take requests", "fix the profile"
