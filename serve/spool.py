@@ -16,6 +16,7 @@ import fcntl
 import json
 import re
 import secrets
+import shutil
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -95,9 +96,15 @@ class Spool:
         return sorted((at, Path(path).stem) for at, path, _ in self._files(kind) if path.endswith(".json"))
 
     def clear(self, before: float) -> None:
-        """Drop bytes of videos without a record that are older than this: whoever wrote them died over it."""
+        """Drop bytes of videos, and parts of sessions and jobs, without a record that are older than this: whoever wrote them died
+        over it."""
         if not self.place.local:
             return  # what was not finished is not there
+        for kind in (SESSIONS, JOBS):
+            for folder in Path(self.place.path, kind).iterdir():
+                known = not folder.is_dir() or folder.with_name(f"{folder.name}.json").exists()
+                if not known and folder.stat().st_mtime < before:
+                    shutil.rmtree(folder, ignore_errors=True)  # another replica may be at it
         for path in Path(self.place.path, VIDEOS).iterdir():
             known = path.suffix == ".json" or path.with_name(f"{path.name}.json").exists()
             if not known and path.stat().st_mtime < before:

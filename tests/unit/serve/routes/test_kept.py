@@ -231,8 +231,16 @@ def test_what_a_dead_replica_left_half_done_goes(settings: Settings, canned: Can
         os.utime(folder / name, (0, 0))
     (folder / ".partial-y").touch()  # somebody may be at it
     os.utime(folder / kept, (0, 0))
+    spool = app.state.desk.spool
+    old, young, whole = (f"s-{digit * 32}" for digit in "012")
+    for session in (old, young, whole):
+        spool.write("sessions", session, {}, "lease")  # a replica that died over the first question left this and no record
+    spool.write("sessions", whole, {})
+    for session in (old, whole):
+        os.utime(Path(settings.spool, "sessions", session), (0, 0))
     asyncio.run(app.state.desk.videos.expire())
     assert spooled(Path(settings.spool)) == [".partial-y", kept, f"{kept}.json"]
+    assert spooled(Path(settings.spool), "sessions") == [young, whole, f"{whole}.json"]
 
 
 def test_a_full_spool_takes_no_more(connect: Connect, clip: Path) -> None:
