@@ -71,11 +71,11 @@ class Gate:
         line = Line(scope, receive, send, self.taken, headers)
         began = time.monotonic()
         try:
-            refusal = self.guard.refusal(scope["path"], headers) or line.refusal()
+            refusal = self.guard.refusal(path_of(scope), headers) or line.refusal()
             with self._counted(scope, refusal) as refused:
                 if refused is not None:
                     said = told(refused)
-                    if not scope["path"].startswith("/v1/"):
+                    if not path_of(scope).startswith("/v1/"):
                         said = replace(said, realm=BASIC)
                     await said.response(line.request_id)(scope, line.receive, line.send)
                 else:
@@ -89,7 +89,7 @@ class Gate:
     @contextlib.contextmanager
     def _counted(self, scope: Scope, refusal: VglammError | None) -> Iterator[VglammError | None]:
         client = (scope.get("client") or ("",))[0]
-        if refusal is None and self.in_flight[client] >= self.taken.in_flight and scope["path"] not in OPEN:
+        if refusal is None and self.in_flight[client] >= self.taken.in_flight and path_of(scope) not in OPEN:
             refusal = TooManyRequests(
                 f"{self.in_flight[client]} requests of one client at a time",
                 f"at most {self.taken.in_flight}",
@@ -180,8 +180,13 @@ class Line:
         return RequestTooLarge(f"a body of {size} bytes", f"at most {self.limit}", "send less, or a shorter video")
 
 
+def path_of(scope: Scope) -> str:
+    """The path of a route, also where the application has a prefix."""
+    return str(scope["path"]).removeprefix(scope.get("root_path", ""))
+
+
 def _limit(scope: Scope, headers: Headers, taken: Taken) -> int:
-    path, kind = scope["path"], headers.get("content-type", "")
+    path, kind = path_of(scope), headers.get("content-type", "")
     form = kind.startswith("multipart/form-data")
     if (form and path in FORMS) or (path == PLAIN and "json" not in kind):
         return taken.media.bytes + (_ENVELOPE if form else 0)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Path, Response
@@ -13,8 +15,13 @@ from serve.routes.videos import FAILURES
 from serve.schema import Health, Models
 from vglamm.errors import NotKept
 
+_FRESH = 1.0
+"""Seconds that a look at the parts is good for: who asks for it needs no token."""
+
 
 def add(app: FastAPI, desk: Desk) -> None:
+    looked, well = -math.inf, False
+
     @app.get("/healthz", response_model=Health)
     async def healthy() -> Any:
         """The process answers."""
@@ -23,7 +30,10 @@ def add(app: FastAPI, desk: Desk) -> None:
     @app.get("/readyz", response_model=Health, responses={503: {"model": Health}})
     async def ready(response: Response) -> Any:
         """A question would be answered now."""
-        if await desk.backend.ready():
+        nonlocal looked, well
+        if time.monotonic() - looked >= _FRESH:
+            looked, well = time.monotonic(), await desk.backend.ready()
+        if well:
             return {"status": "ok"}
         response.status_code = 503
         response.headers["Retry-After"] = "1"

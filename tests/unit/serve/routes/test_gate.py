@@ -60,6 +60,32 @@ def test_every_route_but_health_wants_the_token(connect: Connect, caplog: pytest
     assert TOKEN not in caplog.text
 
 
+def test_who_is_not_ready_says_so_and_is_not_asked_at_every_knock(connect: Connect, canned: Canned) -> None:
+    canned.is_ready = False
+    client, looks = connect(token=TOKEN), []
+    ready, canned.ready = canned.ready, lambda: looks.append(1) or ready()  # type: ignore[method-assign]
+    for _ in range(20):
+        response = client.get("/readyz")
+        assert (response.status_code, response.json(), response.headers["retry-after"]) == (503, {"status": "waiting"}, "1")
+    assert len(looks) < 20
+    assert client.get("/healthz").status_code == 200
+
+
+def test_an_application_under_a_prefix_has_the_same_rules(canned: Canned, settings: Settings) -> None:
+    taken = replace(settings.taken, media=Limits(bytes=3 * MIB), json=MIB)
+    app = api(canned, replace(settings, token=TOKEN, taken=taken))
+
+    def ask(method: str, path: str, size: int = 0, **headers: str) -> int:
+        async def under(scope, receive, send):
+            await app(scope | {"root_path": "/films"}, receive, send)
+
+        return asyncio.run(talk(under, method, f"/films{path}", of(b"x" * size), headers_of(**headers))).status
+
+    assert [ask("GET", path) for path in (*OPEN, "/v1/models")] == [200, 200, 401]
+    assert ask("POST", "/v1/videos", 2 * MIB, authorization=f"Bearer {TOKEN}") == 422  # no video, but not too large for one
+    assert ask("POST", "/v1/exports", 2 * MIB, authorization=f"Bearer {TOKEN}", content_type="application/json") == 413
+
+
 def test_tokens_are_compared_in_constant_time(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     compare = hmac.compare_digest
