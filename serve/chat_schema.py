@@ -62,8 +62,17 @@ class StreamOptions(Loose):
     include_usage: bool = False
 
 
+UNUSED = (
+    "stop", "top_p", "tools", "tool_choice", "functions", "response_format", "presence_penalty", "frequency_penalty", "logit_bias",
+    "logprobs",
+)  # fmt: skip
+"""Fields that would change an answer elsewhere; here they are passed over, and the response says so."""
+
+
 class ChatRequest(Loose):
     """fps, every_frame, limit, start, end, mode: as of ``POST /v1/answers``; the client's ``extra_body`` sends them."""
+
+    model_config = ConfigDict(extra="allow", protected_namespaces=())
 
     model: Annotated[str, Field(max_length=200)]
     messages: Annotated[list[Message], Field(min_length=1, max_length=100)]
@@ -88,6 +97,12 @@ class ChatRequest(Loose):
     @property
     def writing(self) -> Writing:
         return Writing(self.max_completion_tokens or self.max_tokens, self.temperature or 0.0, self.seed or 0)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was asked for and is not done."""
+        given = self.model_extra or {}
+        return tuple(f"{name} was not used" for name in UNUSED if given.get(name) not in (None, False, [], {}))
 
 
 @dataclass(frozen=True)

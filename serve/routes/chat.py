@@ -41,7 +41,7 @@ def add(app: FastAPI, desk: Desk) -> None:
         if came:
             events = then_deleted(desk, events, video)
         usage = wanted.stream_options is not None and wanted.stream_options.include_usage
-        completion = Completion(request_id, wanted.model, talk.warnings, usage)
+        completion = Completion(request_id, wanted.model, talk.warnings + wanted.warnings, usage)
         attending = attended(events, request.receive)
         if wanted.stream:
             first = await anext(attending)

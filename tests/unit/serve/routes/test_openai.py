@@ -59,6 +59,15 @@ def test_a_talk_goes_on_with_the_message_that_was_given(talk: OpenAI, canned: Ca
     assert (canned.asks[-1].question, canned.asks[-1].sampling.fps, canned.asks[-1].sampling.mode) == ("and?", 2.0, "frames")
 
 
+def test_what_is_not_done_is_said(talk: OpenAI, shown: dict) -> None:
+    said = talk.chat.completions.create(
+        model="tiny", messages=[shown], stop=["."], top_p=0.5, logprobs=False, user="me", response_format={"type": "json_object"}
+    )
+    assert said.model_extra["vglamm"]["warnings"] == [f"{name} was not used" for name in ("stop", "top_p", "response_format")]
+    plain = talk.chat.completions.create(model="tiny", messages=[shown])
+    assert plain.model_extra["vglamm"]["warnings"] == []
+
+
 def test_a_stream(talk: OpenAI, shown: dict) -> None:
     chunks = list(talk.chat.completions.create(model="tiny", messages=[shown], stream=True, stream_options={"include_usage": True}))
     words = [chunk.choices[0].delta.content for chunk in chunks if chunk.choices and chunk.choices[0].delta.content]
