@@ -34,6 +34,8 @@ _BROKEN = (httpx2.NetworkError, httpx2.RemoteProtocolError)
 _PROXY = {429: "overloaded", 500: "worker_lost", 502: "worker_lost", 503: "overloaded"}
 """What is meant where the proxy before the endpoint answers, as Ray Serve's, in words of its own: its queue is full, or the replica
 that had the request died."""
+_LEASE = 20.0
+"""Seconds until a session is free again that a replica held when it died."""
 CONNECT_SECONDS, ANSWER_SECONDS = 10.0, 900.0
 
 
@@ -197,7 +199,7 @@ class _Tries:
         broke = isinstance(error.__cause__, _BROKEN) and not isinstance(error.__cause__, httpx2.ConnectError)
         if not self.again or not (broke or isinstance(error, WorkerLost)):
             raise error
-        self.again = False
+        self.again, self.until = False, max(self.until, time.monotonic() + _LEASE)
 
 
 class Talk:

@@ -19,6 +19,7 @@ from vglamm.answer import Answer
 from vglamm.errors import (
     DialogueError,
     EnvironmentProblem,
+    InUse,
     ModelUnknown,
     NotKept,
     Overloaded,
@@ -165,6 +166,25 @@ def test_what_was_lost_on_its_way_is_sent_once_more(proxy: tuple[Proxy, Client],
             fails()
         assert before.says == []
     assert client._json("GET", "/v1/jobs") == []
+
+
+def test_a_session_that_a_dead_replica_holds_is_waited_for(
+    proxy: tuple[Proxy, Client], canned: Canned, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, client = proxy
+    session, waits = client.ask(client.upload(clip), "who?").session, list[float]()
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        canned.refuse = None if len(waits) == 3 else canned.refuse
+
+    monkeypatch.setattr("serve.client.time.sleep", wait)
+    canned.refuse = InUse("a session", "a free one", "ask again", 1.0)
+    with pytest.raises(InUse):
+        client.ask(question="and?", session=session)
+    before.says = [None]
+    assert client.ask(question="and?", session=session).turn == 1
+    assert waits == [1.0, 1.0, 1.0]
 
 
 def test_a_full_queue_of_the_proxy_is_waited_for(proxy: tuple[Proxy, Client], clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
