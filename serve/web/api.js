@@ -2,7 +2,11 @@
 
 const BASE = new URL("v1/", document.baseURI);
 /* A stream that fails has a status of 200 already; its error has the code that another response would have had a status for. */
-const LATE = { video_unreadable: 422, dialogue_error: 422, mask_error: 422, video_not_found: 404, not_kept: 404, session_gone: 410, in_use: 409, overloaded: 503, worker_lost: 503 };
+const LATE = {
+  video_unreadable: 422, video_frame_error: 422, video_error: 422, dialogue_error: 422, mask_error: 422, request_refused: 422,
+  video_too_large: 413, request_too_large: 413, video_not_found: 404, not_kept: 404, model_unknown: 404, session_gone: 410, in_use: 409,
+  request_too_slow: 408, too_many_requests: 429, unauthorised: 401, forbidden: 403, url_refused: 403, overloaded: 503, worker_lost: 503,
+};
 const TOKEN = "vglamm-token";
 
 /* A status that is no success, or no answer at all (status 0). retryAfter: seconds that the server asks to wait, or null. */

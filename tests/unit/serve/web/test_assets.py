@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 import pytest
 
 from serve import web
+from serve.errors import STATUS, code_of
 from vglamm.media import templates
 from vglamm.media.colours import colour, css
 
@@ -75,6 +76,14 @@ def test_ids_that_scripts_look_for_are_on_the_page() -> None:
     sought = {name for script in SCRIPTS for name in re.findall(r'byId\("([^"]+)"\)', text(script))}
     assert len(sought) > 15
     assert sought <= there
+
+
+def test_an_error_in_a_stream_has_the_status_that_its_code_has_elsewhere() -> None:
+    """Whether the page offers another try goes by the status; one it does not know counts as the server's own fault."""
+    table = re.search(r"const LATE = \{(.*?)\};", text("api.js"), re.DOTALL)
+    assert table is not None
+    known = {code: int(status) for code, status in re.findall(r"(\w+): (\d+)", table[1])}
+    assert known == {code_of(kind): status for kind, status in STATUS.items()}
 
 
 def test_one_player_and_one_list_of_colours() -> None:
