@@ -6,6 +6,7 @@ parameters (never its buffers: means and the frequencies of position codes stay 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -213,8 +214,10 @@ class LanguageStep(_Step[Language]):
         limit = config.max_new_tokens if max_new_tokens is None else max_new_tokens
         if limit < 1:
             raise DialogueError(f"max_new_tokens {limit}", "at least 1", "pass a positive number or None")
-        if temperature < 0:
+        if not 0 <= temperature < math.inf:
             raise DialogueError(f"temperature {temperature}", "0 (greedy) or more", "pass a temperature >= 0")
+        if not -(2**63) <= seed < 2**64:
+            raise DialogueError(f"seed {seed}", "a whole number of 64 bits", "pass a smaller seed")
         dialogue = self._dialogue(tokens, history, question)
         ids_BL = torch.from_numpy(dialogue.ids)[None].to(self.device)
         visual = from_wire(tokens.tokens).to(self.device)

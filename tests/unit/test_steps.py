@@ -137,6 +137,21 @@ def test_questions_that_cannot_be_used(language, tokens, question):
         list(language.stream((tokens[0], (), question)))
 
 
+@pytest.mark.parametrize(
+    ("how", "word"),
+    [
+        ({"temperature": -0.5}, "temperature -0.5"),
+        ({"temperature": float("nan")}, "temperature nan"),
+        ({"temperature": float("inf")}, "temperature inf"),
+        ({"temperature": 1.0, "seed": 2**64}, "seed 18446744073709551616"),
+        ({"max_new_tokens": 0}, "max_new_tokens 0"),
+    ],
+)
+def test_ways_of_writing_that_cannot_be(language, tokens, how, word):
+    with pytest.raises(DialogueError, match=word):
+        language([(tokens[0], (), "what?")], **how)
+
+
 def test_a_stream_is_text_then_prompts_then_the_reply(language, tokens):
     events = list(language.stream((tokens[0], (), "what?")))
     [reply] = language([(tokens[0], (), "what?")])
