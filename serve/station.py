@@ -33,16 +33,6 @@ class Station:
         self.worker = ThreadPoolExecutor(workers, thread_name_prefix="work")
         self._proved = 0.0
 
-    def dtype(self, source: str, part: str) -> Any:
-        """Of a part's weights here, as of :func:`vglamm.walk.load`: the profile's, else as stored, except that float16, a dtype
-        to store in, becomes float32 on a CPU."""
-        import torch
-
-        from vglamm import checkpoint
-
-        stored = self.profile.dtype is None and self.device == "cpu" and checkpoint.stored_dtype(source, part)
-        return torch.float32 if stored == torch.float16 else self.profile.dtype
-
     async def run(self, work: Callable[..., Result], *given: Any) -> Result:
         """Do something in a worker thread; what succeeds proves that the part is well."""
         done = await asyncio.get_running_loop().run_in_executor(self.worker, work, *given)

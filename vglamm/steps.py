@@ -17,7 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vglamm.checkpoint import Dtype, as_dtype
+from vglamm import checkpoint
+from vglamm.checkpoint import Dtype, Source, as_dtype
 from vglamm.compose import tracks
 from vglamm.errors import DialogueError, MaskError
 from vglamm.language.dialogue import Dialogue, Scribe, Turns
@@ -64,8 +65,21 @@ class _Step(Generic[Part]):
             yield item
 
 
+def suited(source: Source, part: str, device: torch.device | str, dtype: Dtype) -> Dtype:
+    """The dtype to compute a stored part in: the one asked for, else (None) the stored one, except that float16, a dtype to store
+    in, becomes float32 on a CPU."""
+    stored = dtype is None and torch.device(device).type == "cpu" and checkpoint.stored_dtype(source, part)
+    return torch.float32 if stored == torch.float16 else dtype
+
+
 class VisionStep(_Step[Vision]):
     """8-bit frames -> visual tokens, in the step's dtype (bfloat16 leaves as its bits, see :class:`VisualTokens`)."""
+
+    @staticmethod
+    def load(source: Source, *, device: torch.device | str = "cpu", dtype: Dtype = None) -> VisionStep:
+        """That of a checkpoint. dtype: see :func:`suited`."""
+        dtype = suited(source, "vision", device, dtype)
+        return VisionStep(checkpoint.load(source, part="vision", device=device, dtype=dtype), device=device)
 
     @torch.inference_mode()
     def __call__(self, inputs: Sequence[VisionInput]) -> list[VisualTokens]:
@@ -163,6 +177,15 @@ class LanguageStep(_Step[Language]):
         self.scribe = Scribe(tokenizer, part.config)
         pack(part)
 
+    @staticmethod
+    def load(
+        source: Source, *, device: torch.device | str = "cpu", dtype: Dtype = None, quantise: str | None = None
+    ) -> LanguageStep:
+        """That of a checkpoint. dtype: see :func:`suited`. quantise: "8bit" or "4bit"."""
+        dtype = suited(source, "language", device, dtype)
+        part = checkpoint.load(source, part="language", device=device, dtype=dtype, quantise=quantise)
+        return LanguageStep(part, checkpoint.load_tokenizer(source), device=device)
+
     def __call__(
         self,
         inputs: Sequence[Asked | tuple[VisualTokens, Turns, str]],
@@ -246,6 +269,12 @@ class PixelTask:
 class PixelStep(_Step[Pixel]):
     """Grounding frames and prompts -> tracks. Parameters stay float32. With bfloat16 the part runs in autocast, as SAM 2 itself
     does; with float16 it computes in float32, since memories are bfloat16 and the two do not mix."""
+
+    @staticmethod
+    def load(source: Source, *, device: torch.device | str = "cpu", dtype: Dtype = None) -> PixelStep:
+        """That of a checkpoint. dtype: see :func:`suited`."""
+        part = checkpoint.load(source, part="pixel", device=device)
+        return PixelStep(part, device=device, dtype=suited(source, "pixel", device, dtype))
 
     def _cast(self, dtype: torch.dtype) -> None:
         super()._cast(torch.float32)

@@ -40,18 +40,12 @@ def load(
     """A model ready to be asked. source: "tiny" (shipped), a checkpoint folder, a hub id or a URL. dtype: None keeps the stored
     one, except that float16, a dtype to store in, becomes float32 on a CPU. quantise: "8bit" or "4bit" for the language model.
     Raises CheckpointError, ConfigError, or EnvironmentProblem for a device that is not there."""
-    device, config = checkpoint.as_device(device), checkpoint.load_config(source)
-    if dtype is None and device.type == "cpu" and checkpoint.stored_dtype(source) == torch.float16:
-        dtype = torch.float32
+    device = checkpoint.as_device(device)
     return Walk(
-        VisionStep(checkpoint.load(source, part="vision", device=device, dtype=dtype), device=device),
-        LanguageStep(
-            checkpoint.load(source, part="language", device=device, dtype=dtype, quantise=quantise),
-            checkpoint.load_tokenizer(source),
-            device=device,
-        ),
-        PixelStep(checkpoint.load(source, part="pixel", device=device), device=device, dtype=dtype),
-        config,
+        VisionStep.load(source, device=device, dtype=dtype),
+        LanguageStep.load(source, device=device, dtype=dtype, quantise=quantise),
+        PixelStep.load(source, device=device, dtype=dtype),
+        checkpoint.load_config(source),
         name=checkpoint.identity(source),
     )
 

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
 import ray
-from ray.exceptions import RayTaskError
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ray_jobs.annotate.board import Note
+from ray_jobs.annotate.decoder import Feed
 from ray_jobs.annotate.ledger import Ledger
 from ray_jobs.annotate.parcel import Parcel, pack, unpack
-from ray_jobs.annotate.profile import Frames, Profile
-from ray_jobs.annotate.stages import Decode, Ground, Say, See, Settings, Stage, grounding_frames, guarded, rows_of, sampling_of
-from vglamm import checkpoint
+from ray_jobs.annotate.profile import Profile
+from ray_jobs.annotate.stages import Decode, Ground, Say, See, Settings, Stage, guarded, rows_of
 from vglamm.annotation import Annotation
-from vglamm.errors import VglammError
-from vglamm.records import PixelInput
 
 RECEIPT = pa.schema({"position": pa.int64(), "told": pa.string()})
 
@@ -47,7 +41,7 @@ class Actor:
         self.stages: list[tuple[str, Stage]] = [(stage, made[stage]()) for stage in stages if stage in made]
         self.ground = None
         if "pixel" in stages:
-            self.ground = Ground(settings, device, Feed(profile.decode_pixel, settings))
+            self.ground = Ground(settings, device, Feed(profile.decode_pixel, settings, profile.retries))
 
     def __call__(self, block: pa.Table) -> pa.Table:
         parcels = unpack(block)
@@ -88,41 +82,6 @@ class Actor:
         """Tell the board, without waiting for it."""
         failed = sum(parcel.failed for parcel in parcels)
         self.board.take.remote(Note(stage, self.where["node"], self.where["pid"], len(parcels), failed, seconds, time.time()))
-
-
-class Feed:
-    """Grounding frames for a pixel actor: a CPU task for each video decodes them in chunks, a few ahead, on this node if it can."""
-
-    def __init__(self, frames: Frames, settings: Settings) -> None:
-        self.settings = settings
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-        placed = {} if frames.labels else {"scheduling_strategy": here}
-        self.task = ray.remote(_chunks).options(
-            num_returns="streaming", _generator_backpressure_num_objects=frames.ahead, **frames.scheduling, **placed
-        )
-
-    def __call__(self, parcel: Parcel, first: int, stop: int) -> Iterator[PixelInput]:
-        plain = parcel.plain
-        stream = self.task.remote(
-            self.settings, plain["uri"], plain["own_sampling"].get("source_fps"), plain["sampling"], first, stop
-        )
-        try:
-            for reference in stream:
-                yield ray.get(reference)
-        except RayTaskError as error:
-            if isinstance(error.cause, VglammError):
-                raise error.cause from None
-            raise
-        finally:
-            with contextlib.suppress(ValueError, TypeError):  # one that has ended cannot be cancelled
-                ray.cancel(stream)
-
-
-def _chunks(
-    settings: Settings, uri: str, source_fps: float | None, sampling: dict[str, Any], first: int, stop: int
-) -> Iterator[PixelInput]:
-    config = checkpoint.load_config(settings.model)
-    yield from grounding_frames(uri, sampling_of({"sampling": sampling}), config, settings.limits, first, stop, source_fps)
 
 
 def _told(parcel: Parcel, rows: list[Annotation]) -> dict[str, Any]:

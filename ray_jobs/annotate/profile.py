@@ -42,8 +42,8 @@ class Pool:
 
 @dataclass(frozen=True)
 class Frames:
-    """Decoding of grounding frames: a CPU task for each video that a pixel actor works on. cpus, memory (GiB): of each task. ahead:
-    chunks that wait at most. labels: of nodes that it may run on."""
+    """Decoding of grounding frames: an actor on a CPU for each one that grounds. cpus, memory (GiB): of each. ahead: chunks that
+    wait at most. labels: of nodes that it may run on."""
 
     cpus: float = 0.25
     memory: float = 0.0
@@ -95,7 +95,7 @@ class Profile:
         return self.whole if self.layout == "whole" else self.pixel
 
     def needs(self) -> dict[str, float]:
-        """The least that lets every stage run: all fewest actors, and a frame task for each actor that grounds."""
+        """The least that lets every stage run: all fewest actors, and a decoder for each that grounds."""
         pools = self.pools.values()
         return {
             "CPU": sum(pool.actors[0] * pool.cpus for pool in pools) + self.grounding.actors[0] * self.decode_pixel.cpus,
@@ -105,25 +105,25 @@ class Profile:
         }
 
     def most(self) -> float:
-        """CPUs of all actors when every pool is full; frame tasks must find room beside them."""
-        return sum(pool.actors[1] * pool.cpus for pool in self.pools.values())
+        """CPUs of all actors when every pool is full, with the decoders of those that ground."""
+        pools = sum(pool.actors[1] * pool.cpus for pool in self.pools.values())
+        return pools + self.grounding.actors[1] * self.decode_pixel.cpus
 
     def check(self, has: Mapping[str, float]) -> None:
-        """ConfigError, with the fix, for a profile that this cluster cannot run or that could starve itself: actors on all CPUs
-        leave none for decoding grounding frames, and the job would wait for ever (ray issue 44687)."""
+        """ConfigError, with the fix, for a profile that this cluster cannot run or that could starve itself: full pools on all CPUs
+        leave none for the decoder of an actor that grounds, which would wait for ever (ray issue 44687)."""
         for name, needed in self.needs().items():
             if needed > has.get(name, 0.0) + 1e-9:
                 raise ConfigError(
                     f"profile {self.name}, which needs {_amount(name, needed)}, on a Ray with {_amount(name, has.get(name, 0.0))}",
-                    "at least what its fewest actors and their frame tasks need",
+                    "at least what its fewest actors and their decoders need",
                     f"take a smaller profile, lower `{'cpus' if name == 'CPU' else 'gpus' if name == 'GPU' else 'memory'}`, "
                     "or add nodes",
                 )
-        room = has.get("CPU", 0.0) - self.most()
-        if room < self.decode_pixel.cpus - 1e-9:
+        if self.most() > has.get("CPU", 0.0) + 1e-9:
             raise ConfigError(
                 f"profile {self.name}, whose actors may take {self.most():g} of {has.get('CPU', 0.0):g} CPUs",
-                f"{self.decode_pixel.cpus:g} left for decoding grounding frames",
+                "room for all of them, decoders of grounding frames included",
                 "lower the second number of `actors`, or `cpus`",
             )
 

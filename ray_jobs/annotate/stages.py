@@ -89,8 +89,7 @@ class See:
     """Frames -> visual tokens."""
 
     def __init__(self, settings: Settings, device: str) -> None:
-        part = checkpoint.load(settings.model, part="vision", device=device, dtype=settings.dtype)
-        self.step = VisionStep(part, device=device)
+        self.step = VisionStep.load(settings.model, device=device, dtype=settings.dtype)
 
     def __call__(self, parcels: list[Parcel]) -> list[Parcel]:
         inputs = [VisionInput(p.arrays["spatial"], p.arrays.get("temporal")) for p in parcels]
@@ -105,8 +104,7 @@ class Say:
 
     def __init__(self, settings: Settings, device: str, batch: int) -> None:
         self.settings, self.batch = settings, batch
-        part = checkpoint.load(settings.model, part="language", device=device, dtype=settings.dtype, quantise=settings.quantise)
-        self.step = LanguageStep(part, checkpoint.load_tokenizer(settings.model), device=device)
+        self.step = LanguageStep.load(settings.model, device=device, dtype=settings.dtype, quantise=settings.quantise)
 
     def __call__(self, parcels: list[Parcel]) -> list[Parcel]:
         asked = [
@@ -145,8 +143,7 @@ class Ground:
     def __init__(self, settings: Settings, device: str, feed: FrameFeed) -> None:
         self.settings, self.feed = settings, feed
         self.model = checkpoint.identity(settings.model)
-        part = checkpoint.load(settings.model, part="pixel", device=device)
-        self.step = PixelStep(part, device=device, dtype=settings.dtype)
+        self.step = PixelStep.load(settings.model, device=device, dtype=settings.dtype)
 
     def __call__(self, parcel: Parcel) -> list[Annotation]:
         """The rows of one video, one for each question. Timings: ``pixel``, and ``frames`` for the wait for grounding frames."""

@@ -72,9 +72,7 @@ class Language:
 
     def _load(self, name: str) -> Writer:
         profile, source = self.setup.profile, weights(self.setup.source(name), self.setup.registry)
-        dtype = self.station.dtype(source, "language")
-        part = checkpoint.load(source, part="language", device=self.station.device, dtype=dtype, quantise=profile.quantise)
-        step = LanguageStep(part, checkpoint.load_tokenizer(source), device=self.station.device)
+        step = LanguageStep.load(source, device=self.station.device, dtype=profile.dtype, quantise=profile.quantise)
         return Writer(Engine(step, profile.language.rows, profile.language.batch), checkpoint.identity(source))
 
     async def where(self) -> dict[str, Any]:

@@ -19,7 +19,6 @@ from serve.setup import Setup
 from serve.station import Station
 from serve.tracking import weights
 from serve.wire import Grounding
-from vglamm import checkpoint
 from vglamm.pixel.anchor import Row
 from vglamm.records import PixelInput
 from vglamm.steps import PixelStep, PixelTask
@@ -91,8 +90,7 @@ class Pixel:
 
     def _load(self, name: str) -> PixelStep:
         source = weights(self.setup.source(name), self.setup.registry)
-        part = checkpoint.load(source, part="pixel", device=self.station.device)
-        return PixelStep(part, device=self.station.device, dtype=self.station.dtype(source, "pixel"))
+        return PixelStep.load(source, device=self.station.device, dtype=self.setup.profile.dtype)
 
     async def where(self) -> dict[str, Any]:
         return self.station.where()

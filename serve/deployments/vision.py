@@ -64,8 +64,7 @@ class Vision:
 
     def _load(self, name: str) -> VisionStep:
         source = weights(self.setup.source(name), self.setup.registry)
-        part = checkpoint.load(source, part="vision", device=self.station.device, dtype=self.station.dtype(source, "vision"))
-        return VisionStep(part, device=self.station.device)
+        return VisionStep.load(source, device=self.station.device, dtype=self.setup.profile.dtype)
 
     async def where(self) -> dict[str, Any]:
         return self.station.where()

@@ -28,7 +28,7 @@ def test_named_profiles_load_and_fit_the_machine_they_are_for(name: str) -> None
 
 def test_actors_on_all_cpus_are_refused_with_the_fix() -> None:
     greedy = Profile("greedy", decode_vision=Pool(actors=(1, 2), cpus=1.0), decode_pixel=Frames(cpus=0.5), pixel=Pool(cpus=0.5))
-    with pytest.raises(ConfigError, match=r"may take 3 of 3 CPUs.*0\.5 left.*lower the second number"):
+    with pytest.raises(ConfigError, match=r"may take 3.5 of 3 CPUs.*decoders.*lower the second number"):
         greedy.check({"CPU": 3.0})
     greedy.check({"CPU": 3.5})
 
