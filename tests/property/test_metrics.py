@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from scipy.ndimage import binary_dilation
 
 from vglamm.metrics.bootstrap import bootstrap_mean
-from vglamm.metrics.gcg import matches_corrected, matches_published, miou_corrected, miou_published, score_gcg
+from vglamm.metrics.gcg import matches_corrected, matches_published, miou_corrected, miou_published
 from vglamm.metrics.masks import f_per_frame, iou, iou_matrix, j_per_frame
 from vglamm.metrics.tubes import box_iou, moments_corrected, moments_published, score_tube_corrected
 
@@ -131,9 +131,7 @@ def test_the_corrected_matching_finds_all_that_the_published_one_finds(both):
 @given(scenes())
 def test_a_perfect_answer_is_perfect_in_the_corrected_mode(scene):
     truth, _ = scene
-    score = score_gcg(truth, truth, np.ones((len(truth), len(truth))))
-    assert score.miou_corrected == 1
-    assert score.matched_corrected == len(truth)
+    assert len(matches_corrected(iou_matrix(truth, truth), np.ones((len(truth), len(truth))))) == len(truth)
 
 
 @patient

@@ -41,12 +41,6 @@ def encode(masks: NDArray[Any]) -> list[Rle | None]:
     ]
 
 
-def encode_batch(masks: NDArray[Any]) -> list[list[Rle | None]]:
-    """Encode the masks of S objects through K frames: bool or uint8[S, K, H, W] to S lists of K RLEs."""
-    _check_array(masks, 4)
-    return [encode(through_time) for through_time in masks]
-
-
 def decode(rles: Sequence[Rle | None], size: tuple[int, int]) -> NDArray[np.bool_]:
     """Decode K RLEs of masks of size (H, W) to bool[K, H, W]; None gives an empty mask. Raises MaskError for a broken RLE."""
     masks = np.zeros((len(rles), *size), dtype=bool)

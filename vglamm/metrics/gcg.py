@@ -8,8 +8,6 @@ largest set of pairs that pass both tests. Masks are [objects, F, H, W], IoU is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -87,46 +85,6 @@ def matches_corrected(
     # a whole pair must outweigh any gain in IoU, which is less than the number of pairs
     worth = np.where(passes, min(overlap.shape, default=0) + 1.0 + overlap, 0.0)
     return [pair for pair in assign(worth) if passes[pair]]
-
-
-@dataclass(frozen=True)
-class GcgScore:
-    """One video in both modes. ``published`` values are None where the published scorer leaves the video out."""
-
-    phrases: int
-    miou_published: float | None
-    miou_corrected: float
-    matched_published: int | None
-    matched_corrected: int
-
-
-def score_gcg(truth: Mask, predicted: Mask, similarity: Matrix) -> GcgScore:
-    """Score one video. truth: [G, F, H, W], predicted: [P, F, H, W], similarity of the phrases: [G, P]."""
-    published = matches_published(iou_matrix(truth, predicted, both_empty=np.nan), similarity)
-    corrected = matches_corrected(iou_matrix(truth, predicted), similarity)
-    return GcgScore(len(truth), miou_published(truth, predicted), miou_corrected(truth, predicted), len(published), len(corrected))
-
-
-def failed_gcg(phrases: int) -> GcgScore:
-    """A video without an answer: the published scorer never sees it, the corrected one counts 0 and its true phrases."""
-    return GcgScore(phrases, None, 0.0, None, 0)
-
-
-def summarise_gcg(scores: Sequence[GcgScore]) -> dict[str, float | int | None]:
-    """Both modes over all videos: mean of mIoU, recall = matched / true phrases, number of videos and of failures."""
-    seen = [(s.miou_published, s.matched_published, s.phrases) for s in scores if s.miou_published is not None]
-    return {
-        "videos": len(scores),
-        "failed": len(scores) - len(seen),
-        "miou_published": _ratio(sum(miou for miou, _, _ in seen if miou is not None), len(seen)),
-        "miou_corrected": _ratio(sum(s.miou_corrected for s in scores), len(scores)),
-        "recall_published": _ratio(sum(matched or 0 for _, matched, _ in seen), sum(phrases for _, _, phrases in seen)),
-        "recall_corrected": _ratio(sum(s.matched_corrected for s in scores), sum(s.phrases for s in scores)),
-    }
-
-
-def _ratio(top: float, bottom: int) -> float | None:
-    return top / bottom if bottom else None
 
 
 def _same_shape(overlap: Matrix, similarity: Matrix) -> tuple[Matrix, Matrix]:

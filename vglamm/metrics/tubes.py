@@ -10,7 +10,7 @@ and scores 0 where nothing was predicted. Boxes are (x0, y0, x1, y1) in pixels; 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -121,23 +121,6 @@ def score_tube_corrected(
     time = moments_corrected(true_moment, moment)
     viou = sum(_frame_iou(truth, predicted, frame) for frame in time.inter) / time.union
     return TubeScore(gt_viou, time.tiou, viou)
-
-
-def summarise_tubes(scores: Iterable[TubeScore | None]) -> dict[str, float | int | None]:
-    """Means over the videos that have a score, the shares above .3 and .5 (strictly), and how many were dropped (None)."""
-    everything = list(scores)
-    kept = [score for score in everything if score is not None]
-    out: dict[str, float | int | None] = {"videos": len(everything), "dropped": len(everything) - len(kept)}
-    columns: dict[str, Sequence[float]] = {
-        "gt_viou": [score.gt_viou for score in kept],
-        "tiou": [score.tiou for score in kept if score.tiou is not None],
-        "viou": [score.viou for score in kept if score.viou is not None],
-    }
-    for name, values in columns.items():
-        out[name] = sum(values) / len(values) if values else None
-        for threshold in THRESHOLDS if name != "tiou" else ():
-            out[f"{name}@{threshold}"] = sum(value > threshold for value in values) / len(values) if values else None
-    return out
 
 
 def _frame_iou(truth: Tube, predicted: Tube, frame: int) -> float:

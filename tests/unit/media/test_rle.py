@@ -53,11 +53,6 @@ def test_runs_agree_with_the_uncompressed_form() -> None:
     assert rle.runs(encoded).tolist() == expected.tolist()
 
 
-def test_batch() -> None:
-    both = np.stack([blob(), ~blob()])
-    assert rle.encode_batch(both) == [rle.encode(blob()), rle.encode(~blob())]
-
-
 def test_no_masks() -> None:
     assert rle.encode(np.zeros((0, 4, 4), dtype=bool)) == []
     assert rle.decode([], (4, 4)).shape == (0, 4, 4)

@@ -4,15 +4,7 @@ import numpy as np
 import pytest
 
 from vglamm.errors import EnvironmentProblem, MaskError
-from vglamm.metrics.gcg import (
-    failed_gcg,
-    matches_corrected,
-    matches_published,
-    miou_corrected,
-    miou_published,
-    score_gcg,
-    summarise_gcg,
-)
+from vglamm.metrics.gcg import matches_corrected, matches_published, miou_corrected, miou_published
 
 
 def strips(*columns: tuple[int, int]) -> np.ndarray:
@@ -77,20 +69,6 @@ def test_thresholds_are_inclusive_and_inputs_untouched(match):
     assert (overlap, similarity) == (0.5, 0.5)
     with pytest.raises(MaskError, match="give every mask its phrase"):
         match(overlap, np.ones((1, 2)))
-
-
-def test_a_failed_video_is_counted_in_the_corrected_mode():
-    good = score_gcg(strips((0, 4), (6, 9)), strips((0, 4), (6, 9)), np.ones((2, 2)))
-    assert (good.miou_published, good.matched_published, good.matched_corrected) == (1, 2, 2)
-    assert summarise_gcg([good, failed_gcg(2)]) == {
-        "videos": 2,
-        "failed": 1,
-        "miou_published": 1.0,
-        "miou_corrected": 0.5,
-        "recall_published": 1.0,
-        "recall_corrected": 0.5,
-    }
-    assert summarise_gcg([])["miou_published"] is None
 
 
 def test_without_scipy_the_error_names_the_extra(monkeypatch):

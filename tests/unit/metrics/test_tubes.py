@@ -11,7 +11,6 @@ from vglamm.metrics.tubes import (
     moments_published,
     score_tube_corrected,
     score_tube_published,
-    summarise_tubes,
 )
 
 BOX, HALF, AWAY = (0.0, 0.0, 10.0, 10.0), (0.0, 0.0, 10.0, 5.0), (20.0, 20.0, 30.0, 30.0)
@@ -73,10 +72,6 @@ def test_a_frame_without_prediction_drops_the_video_or_counts_0():
     predicted = {2: BOX, 3: BOX}
     assert score_tube_published(truth, (2, 5), predicted) is None
     assert score_tube_corrected(truth, (2, 5), predicted).gt_viou == 0.5
-    summary = summarise_tubes([None, TubeScore(0.5), TubeScore(0.3)])
-    assert summary["dropped"] == 1
-    assert (summary["gt_viou"], summary["gt_viou@0.3"], summary["gt_viou@0.5"]) == (0.4, 0.5, 0)  # strictly above
-    assert summary["viou"] is summary["viou@0.3"] is summary["tiou"] is None
 
 
 def test_viou_of_both_modes():
