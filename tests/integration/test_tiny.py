@@ -48,7 +48,7 @@ def test_it_looks(report: dict) -> None:
 
 @pytest.mark.slow
 def test_objects_keep_their_ids_for_ten_minutes() -> None:
-    """A short clip played forwards and backwards until 600 frames at one a second are full: each track stays with its own object."""
+    """A short clip, played to and fro until 600 frames at one a second are full: each track stays with its own object."""
     sample = make_sample(LONG_SEED, level="shapes")
     [turn] = [turn for turn in sample.turns if turn.kind == "description"]
     count = len(sample.frames)
