@@ -175,6 +175,11 @@ class Recipe:
         return self.batch.per_worker * self.batch.accumulation * self.workers
 
     @property
+    def local_only(self) -> bool:
+        """Whether it runs with ``--local`` alone: Muon needs whole matrices, and ZeRO shards them."""
+        return self.optimiser.muon > 0
+
+    @property
     def folder(self) -> Path:
         """The run's folder (for a storage that is a path)."""
         return Path(self.storage) / self.name

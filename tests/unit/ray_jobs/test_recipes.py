@@ -1,13 +1,21 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from fnmatch import fnmatch
+from importlib import resources
 from pathlib import Path
 
 import pytest
+import torch
 
 from ray_jobs.recipes import Recipe, load, names
+from ray_jobs.train import prepared
+from vglamm import checkpoint
 from vglamm.config import from_tree
 from vglamm.errors import ConfigError
+
+FOLDER = Path(str(resources.files("ray_jobs"))) / "recipe_files"
 
 
 def test_overrides_reach_nested_settings(lines_recipe: Callable[..., Recipe]) -> None:
@@ -21,8 +29,26 @@ def test_a_recipe_survives_the_way_to_a_worker(lines_recipe: Callable[..., Recip
 
 
 @pytest.mark.parametrize("name", names())
-def test_shipped_recipes_are_valid(name: str) -> None:
-    assert load(name).name
+def test_a_shipped_recipe_is_valid_and_the_readme_says_where_it_runs(name: str) -> None:
+    rows = re.findall(r"^\| `(.+?)` \| (.+?) \|", (FOLDER / "README.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    (where,) = (where for pattern, where in rows if fnmatch(name, pattern))
+    recipe = load(name)
+    assert recipe.name == name
+    assert where == ("`--local`" if recipe.local_only else "Ray")
+
+
+def test_the_recipe_for_ray_continues_the_shipped_model_on_two_cpus() -> None:
+    recipe = load("world-ray")
+    assert recipe.workers * recipe.cpus + 1 <= 2  # one CPU is for samples
+    _, objective, state = prepared(recipe, None)
+    assert state.step == 0
+    shipped = checkpoint.load("tiny", dtype="float32").state_dict()
+    assert shipped.keys() == objective.model.state_dict().keys()
+    assert all(torch.equal(tensor, shipped[name]) for name, tensor in objective.model.state_dict().items())
+    batch = objective.collate([objective.preparer()(recipe.data.start + i) for i in range(2)])
+    terms = objective(batch, objective.count(batch))
+    assert {"ce", "mask_bce", "mask_dice"} <= terms.keys()
+    assert terms["loss"].isfinite()
 
 
 @pytest.mark.parametrize(
