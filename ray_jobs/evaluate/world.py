@@ -8,9 +8,11 @@ steps are those of the bulk job.
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,8 @@ from vglamm.data.world import make_sample
 from vglamm.errors import ConfigError, VglammError
 from vglamm.language.phrases import parse_reply
 from vglamm.metrics.world import WorldResult, WorldScore, score_world
-from vglamm.metrics.world_report import summarise
+from vglamm.metrics.world_report import report_markdown, summarise
+from vglamm.places import Place
 from vglamm.records import VisualTokens
 from vglamm.walk import Session, Walk
 
@@ -74,6 +77,30 @@ def evaluate_world(walk: Walk, task: WorldTask, on_clip: Callable[[int, int], No
     if still:
         report["motion_without_temporal_tokens"] = summarise(still)
     return report
+
+
+def write(report: dict[str, Any], folder: Path) -> dict[str, Path]:
+    """``report.json`` and ``report.md`` in a folder; the same answers give the same bytes."""
+    lines = [f"- {name}: `{value}`" for name, value in {"model": report["model"], **report["task"]}.items() if value is not None]
+    parts = [(name, part) for name, part in report.items() if isinstance(part, dict) and "groups" in part]
+    sections = [f"# {name.replace('_', ' ')}\n{report_markdown(part).partition(chr(10))[2]}" for name, part in parts]
+    told = "\n".join(["Evaluation on the generated world.", "", *lines, "", *sections])
+    texts = {"report.json": json.dumps(report, indent=2) + "\n", "report.md": told}
+    for name, text in texts.items():
+        Place.of(folder / name).write(text.encode())
+    return {name: folder / name for name in texts}
+
+
+def numbers(report: dict[str, Any]) -> dict[str, Any]:
+    """A report's means over all levels, by part, kind of question and metric, and how many questions there were."""
+    found: dict[str, Any] = {}
+    for part, summary in report.items():
+        for group in summary["groups"] if isinstance(summary, dict) and "groups" in summary else ():
+            if group["level"] is None:
+                name = f"{part}/{group['kind'] or 'all'}"
+                found |= {f"{name}/questions": group["questions"], f"{name}/failed": group["failed"]}
+                found |= {f"{name}/{metric}": cell["mean"] for metric, cell in group["metrics"].items() if cell is not None}
+    return found
 
 
 def _watch(walk: Walk, sample: Sample) -> Session:

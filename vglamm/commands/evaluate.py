@@ -19,8 +19,8 @@ from vglamm.errors import ConfigError
 WORLD = "world"
 _WORLD = ("count", "level", "difficulty", "controls", "device", "json")
 _SETS = (
-    *("data", "images", "split", "target", "profile", "limit", "mode", "max_new_tokens", "similarity", "clair_url", "clair_model"),
-    *("clair_key_env", "submission", "max_failed", "ray", "tracking"),
+    *("data", "images", "split", "profile", "limit", "mode", "max_new_tokens", "similarity", "clair_url", "clair_model"),
+    *("clair_key_env", "submission", "max_failed", "ray"),
 )
 _FIRST_CLIP = 700_000_000
 
@@ -60,7 +60,7 @@ def evaluate(
     images: Annotated[str | None, typer.Option(help="Root of the image sets. Default: as --data.", rich_help_panel=_SET)] = None,
     split: Annotated[str | None, typer.Option(help="Default: the one that is usually scored.", rich_help_panel=_SET)] = None,
     target: Annotated[
-        Path | None, typer.Option("--out", help="The folder of answers, records and report.", rich_help_panel=_SET)
+        Path | None, typer.Option("--out", help="The folder of the report, and of a set's answers and records.")
     ] = None,
     profile: Annotated[
         str,
@@ -98,7 +98,7 @@ def evaluate(
     ray: Annotated[
         str | None, typer.Option(help="Address of a Ray cluster. Default: a Ray of this machine.", rich_help_panel=_SET)
     ] = None,
-    tracking: Annotated[str, typer.Option(help="MLflow: local, off, or the URI of a server.", rich_help_panel=_SET)] = "off",
+    tracking: Annotated[str, typer.Option(help="MLflow: local, off, or the URI of a server.")] = "off",
     count: Annotated[int, typer.Option(min=1, help="Clips.", rich_help_panel=_OWN)] = 100,
     level: Annotated[str | None, typer.Option(help="shapes, things or mixed. Default: as they come.", rich_help_panel=_OWN)] = None,
     difficulty: Annotated[Difficulty, typer.Option(help="How hard scenes are.", rich_help_panel=_OWN)] = Difficulty.normal,
@@ -114,7 +114,7 @@ def evaluate(
     """
     _refuse(context, task)
     if task == WORLD:
-        _world(model, _FIRST_CLIP if seed is None else seed, count, level, difficulty, controls, device, json)
+        _world(model, _FIRST_CLIP if seed is None else seed, count, level, difficulty, controls, device, json, target, tracking)
         return
     from ray_jobs.evaluate import corpora
     from ray_jobs.evaluate.asked import Asked, Texts
@@ -142,16 +142,27 @@ def _refuse(context: typer.Context, task: str) -> None:
     for name in _SETS if task == WORLD else _WORLD:
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
-            option = "out" if name == "target" else name.replace("_", "-")
+            option = name.replace("_", "-")
             where = "a set of docs/evaluate.md" if task == WORLD else WORLD
             raise ConfigError(f"--{option} with {task}", f"it with {where}", "leave it out")
 
 
 def _world(
-    model: str, seed: int, count: int, level: str | None, difficulty: Difficulty, controls: bool, device: str, json: Path | None
+    model: str,
+    seed: int,
+    count: int,
+    level: str | None,
+    difficulty: Difficulty,
+    controls: bool,
+    device: str,
+    json: Path | None,
+    target: Path | None,
+    tracking: str,
 ) -> None:
     import vglamm
     from ray_jobs.evaluate.world import WorldTask, evaluate_world
+    from ray_jobs.evaluate.world import numbers as means
+    from ray_jobs.evaluate.world import write as write_report
 
     task = WorldTask(seed, count, level=level, difficulty=difficulty.value, controls=controls)
     with err().status(f"loading {model}"):
@@ -162,6 +173,14 @@ def _world(
     for part, summary in report.items():
         if isinstance(summary, dict) and "groups" in summary:
             out().print(world_table(part.replace("_", " "), summary))
+    files = {} if target is None else write_report(report, target)
     if json is not None:
         write_json(json, report)
-        out().print(Text(f"json  {json}", style="dim"))
+        files["json"] = json
+    for name, path in files.items():
+        out().print(Text(f"{name}  {path}", style="dim"))
+    if tracking != "off":
+        from ray_jobs.tracking import track_job
+
+        settings = {"task": WORLD, "model": report["model"], **report["task"]}
+        track_job(tracking, "vglamm-evaluate", str(target or WORLD), settings, means(report), files=tuple(files.values()))

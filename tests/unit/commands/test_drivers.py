@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from ray_jobs.evaluate.world import WorldTask
 from tests.unit.commands.conftest import Run
+from tests.unit.metrics.test_world import scores
 from vglamm import convert as conversion
+from vglamm.metrics.world_report import summarise
 from vglamm.presets import preset
 
 
@@ -50,6 +55,34 @@ def test_evaluate_scores_both_mask_modes_and_keeps_the_report(
     assert "anchor" in shown
     assert everything is None or f"{everything['mean']:.2f}" in shown
     assert taught == [("tiny", {"device": "cpu"})]
+
+
+def test_evaluate_world_writes_the_same_report_twice_and_tells_mlflow(
+    taught: list, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def evaluate_world(walk: object, task: WorldTask, on_clip: object) -> dict[str, Any]:
+        return {"task": asdict(task), "model": "m@1", "video": summarise(scores()), "anchor": summarise(scores())}
+
+    monkeypatch.setattr("ray_jobs.evaluate.world.evaluate_world", evaluate_world)
+    tracked: list[tuple[object, ...]] = []
+    monkeypatch.setattr("ray_jobs.tracking.track_job", lambda *given, files: tracked.append((*given, *files)))
+    words = ("evaluate", "world", "--seed", 5, "--count", 2, "--difficulty", "easy", "--out", tmp_path / "out")
+    contents = []
+    for more in (("--tracking", "local"), ()):
+        assert run(*words, *more) == 0
+        contents.append({path.name: path.read_bytes() for path in sorted((tmp_path / "out").iterdir())})
+    assert contents[0] == contents[1]
+    told = contents[0]["report.md"].decode()
+    report = json.loads(contents[0]["report.json"])
+    assert "- seed: `5`" in told
+    assert f"- model: `{report['model']}`" in told
+    assert [line for line in told.splitlines() if line.startswith("# ")] == ["# video", "# anchor"]
+    assert told.count("## all kinds, all levels") == 2
+    [(where, experiment, name, settings, means, *files)] = tracked
+    assert (where, experiment, name) == ("local", "vglamm-evaluate", str(tmp_path / "out"))
+    assert settings["task"] == "world"  # type: ignore[index]
+    assert means["video/all/questions"] == report["video"]["questions"]  # type: ignore[index]
+    assert [path.name for path in files] == ["report.json", "report.md"]  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(

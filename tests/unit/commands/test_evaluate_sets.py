@@ -92,7 +92,7 @@ def test_a_split_of_a_server_gives_a_submission(
         (["mevis", "--data", ".", "--out", "o", "--count", "3"], "--count with mevis"),
         (["mevis", "--data", ".", "--out", "o", "--no-controls"], "--controls with mevis"),
         (["world", "--data", "."], "--data with world"),
-        (["world", "--out", "o"], "--out with world"),
+        (["world", "--limit", "3"], "--limit with world"),
         (["nothing", "--data", "."], "ref_davis17"),
     ],
 )
