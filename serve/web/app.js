@@ -54,6 +54,7 @@ async function take(file, clip = null) {
     const stage = await mine.start((word) => mine === watch && told(word));
     if (mine !== watch) return stage.leave();
     byId("stage").replaceChildren(stage.root);
+    stage.onobject = (track) => correct(shown?.turn, track);
     const { seconds, size, image } = stage.media;
     byId("about").textContent = `${file.name} · ${image ? "" : `${seconds.toFixed(1)} s · `}${size[1]} × ${size[0]}`;
     rate.value = mine.rate;

@@ -91,6 +91,20 @@ export class Stage extends Entry {
     return fps > 0 && this.now - this.times[this.find(this.now)] > 1.5 / fps;
   }
 
+  /* A click on an object is about it, as `onobject` says; beside all objects it plays and pauses. */
+  press(e) {
+    const track = this.hit(e);
+    if (track === null || !this.onobject || this.onobject(track) === false) super.press(e);
+  }
+
+  /* The track whose mask is on top at a place of the screen, as `draw` lays them over each other; null where none is. */
+  hit({ clientX, clientY }) {
+    const { left, top, width, height } = this.canvas.getBoundingClientRect(), lit = this.lit();
+    const at = Math.floor((clientY - top) / height * this.h) * this.w + Math.floor((clientX - left) / width * this.w);
+    const found = this.tracks.map((_, n) => ({ n, on: lit.has(n), mask: this.mask(n, this.position) })).filter(({ mask }) => mask?.plane[at]);
+    return found.sort((a, b) => b.on - a.on || a.mask.area - b.mask.area)[0]?.n ?? null;
+  }
+
   step(by) {
     this.following = false;
     this.video?.pause();

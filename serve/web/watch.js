@@ -7,10 +7,12 @@ import { Turn } from "./turn.js";
 
 const GONE = [404, 410];
 const MANY = 96, LONG = 30;
+const LOOK = 600_000;
 
 export class Watch {
   constructor(api, file) {
     Object.assign(this, { api, file, session: null, control: null, stage: null, left: new AbortController() });
+    this.looking = setInterval(() => this.look(), LOOK);
   }
 
   /* Send the video; then there is a stage. told: called with a word on what goes on, "" for nothing. */
@@ -126,6 +128,11 @@ export class Watch {
 
   stop() { this.control?.abort(); }
 
+  /* Somebody looks at the answers, which is use of the session: it does not expire meanwhile. */
+  look() {
+    if (this.session && !document.hidden) this.api.call(`sessions/${this.session}`).catch(() => {}); // if it is gone, the next question says so
+  }
+
   async save(turn, file) {
     const response = await this.api.call(`sessions/${this.session}/turns/${turn.number}/${file}`);
     const stem = this.file.name.replace(/\.[^.]*$/, "") || "answer";
@@ -136,6 +143,7 @@ export class Watch {
   leave() {
     this.stop();
     this.left.abort();
+    clearInterval(this.looking);
     this.stage?.leave();
     if (this.session) this.api.call(`sessions/${this.session}`, { method: "DELETE" }).catch(() => {}); // it expires by itself
   }

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 from pycocotools import mask as coco
 
-from tests.integration.page.acts import answered, ask, drawn, ends, filled, ids, pick, seek
+from tests.integration.page.acts import answered, ask, drawn, ends, filled, ids, pick, seek, shows
 from tests.integration.page.conftest import Site
 from vglamm.answer import Answer
 from vglamm.language.phrases import parse_reply
@@ -127,6 +127,40 @@ def test_a_click_on_another_object_corrects_the_mask(page: Page) -> None:
         assert np.array_equal(drawn(page) > 0, scene.id_map[position] == burger)
 
 
+def test_a_click_on_an_object_begins_its_correction(page: Page, site: Site) -> None:
+    scene = pick(page)
+    turn = answered(page, DESCRIBE)
+    seek(page, 5)
+    screen, video, tool = page.locator(".screen"), page.locator(".film video"), page.locator(".tool")
+    zebra, burger = (scene.id_map == ids(scene, noun)[0] for noun in ("zebra", "hamburger"))
+    x, y = _inside(zebra[5])
+    screen.click(position=_on_screen(page, x, y))
+    expect(page.locator(".fixing select")).to_have_value("2")
+    expect(turn.locator(".chip").nth(2)).to_have_attribute("aria-pressed", "true")
+    expect(page.locator(".point")).to_have_count(0)  # the first click says which, not where
+    tool.click(position=_on_screen(page, x, y))
+    expect(page.locator(".point")).to_have_count(1)
+    page.keyboard.press("Escape")
+    shows(page, 5)
+    nothing = ~(scene.id_map > 0).any(0)
+    screen.click(position=_on_screen(page, *_inside(nothing)))
+    expect(page.locator(".play")).to_have_attribute("aria-label", "Pause")
+    expect(tool).to_have_count(0)
+    screen.click(position=_on_screen(page, *_inside(burger.all(0))))
+    expect(page.locator(".fixing select")).to_have_value("1")
+    assert video.evaluate("video => video.paused")
+    expect(turn.locator(".chip[aria-pressed=true]")).to_have_count(1)
+
+
+def test_looking_at_answers_keeps_their_session(page: Page, site: Site) -> None:
+    page.clock.install()
+    pick(page)
+    answered(page, DESCRIBE)
+    with page.expect_request(f"**/v1/sessions/{site.oracle.asked[0].session}") as looked:
+        page.clock.run_for(600_000)
+    assert looked.value.method == "GET"
+
+
 def test_a_box_by_dragging_and_a_point_by_keys(page: Page) -> None:
     scene = pick(page)
     turn = answered(page, DESCRIBE)
@@ -214,7 +248,7 @@ def _inside(mask: np.ndarray) -> tuple[int, int]:
 
 
 def _on_screen(page: Page, x: float, y: float) -> dict[str, float]:
-    place = page.locator(".tool").bounding_box()
+    place = page.locator(".screen").bounding_box()
     assert place is not None
     return {"x": (x + 0.5) * place["width"] / 256, "y": (y + 0.5) * place["height"] / 256}
 

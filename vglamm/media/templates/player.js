@@ -58,6 +58,7 @@ class Entry {
     if (src) this.player.src = src;
     this.video = this.player.tagName === "VIDEO" ? this.player : null;
     for (const button of this.buttons()) this.wire(button, +button.dataset.track);
+    this.player.addEventListener("click", (e) => this.press(e));
     if (this.video) this.wireVideo();
     new ResizeObserver(() => this.draw()).observe(this.canvas);
     this.draw();
@@ -96,7 +97,6 @@ class Entry {
   wireVideo() {
     const { video, root } = this, range = this.range = root.querySelector("input"), play = root.querySelector(".play");
     play.addEventListener("click", () => this.toggle());
-    video.addEventListener("click", () => this.toggle());
     for (const state of ["play", "pause"]) video.addEventListener(state, () => {
       play.setAttribute("aria-label", video.paused ? "Play" : "Pause");
       play.querySelector("path").setAttribute("d", video.paused ? "M3 1l12 7-12 7z" : "M3 1h4v14H3zM9 1h4v14H9z");
@@ -128,6 +128,9 @@ class Entry {
       this.seek(this.find((e.clientX - box.left) / box.width * this.end));
     });
   }
+
+  /* A click on the picture. */
+  press() { if (this.video) this.toggle(); }
 
   toggle() { return this.video.paused ? this.video.play() : this.video.pause(); }
 
