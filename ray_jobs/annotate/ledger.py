@@ -12,11 +12,14 @@ left-overs of a run that was killed between the two, and are dropped.
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -38,6 +41,27 @@ class Ledger:
     place: Place
     part: int
     extra: tuple[pa.Field, ...] = ()
+
+    @contextmanager
+    def held(self, numbers: Iterable[int] | None) -> Iterator[None]:
+        """Hold these parts of a local folder, None for all: two processes that write the same ones would take each other's rows.
+        ConfigError if another process holds one of them. Of a folder elsewhere nobody can say: there two only waste work."""
+        if not self.place.local:
+            yield
+            return
+        folder = Path(self.place.path)
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / ".lock").open("w", encoding="utf-8") as lock:  # of which each part is a byte
+            try:
+                for first, length in [(0, 0)] if numbers is None else [(number, 1) for number in numbers]:
+                    fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB, length, first)
+            except (BlockingIOError, PermissionError) as error:
+                raise ConfigError(
+                    f"another process at work on the same videos in {self.place.text}",
+                    "one at a time, or processes with different shares",
+                    "wait for the first to end, give each its own --shard, or choose another --out",
+                ) from error
+            yield  # the locks go with the process, however it ends
 
     def claim(self, settings: dict[str, Any]) -> bool:
         """Make the folder this run's, or recognise it as such (True). ConfigError if it is another run's."""

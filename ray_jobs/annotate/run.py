@@ -13,9 +13,8 @@ import os
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -31,7 +30,6 @@ from ray_jobs.annotate.pools import Actor
 from ray_jobs.annotate.profile import Profile
 from ray_jobs.annotate.stages import Settings, rows_of
 from ray_jobs.annotate.summary import Progress, Summary
-from ray_jobs.store import claimed
 from vglamm import checkpoint
 from vglamm.annotation import SKIPPED, Annotation
 from vglamm.errors import WorkerLost
@@ -92,13 +90,14 @@ def annotate(job: BulkJob, watch: Callable[[Progress], None] = lambda _: None) -
 def fill(job: BulkJob, work: Work, watch: Callable[[Progress], None]) -> Summary:
     """The folder of a job, filled with what is missing of it: ``work`` writes the rows of videos and tells which are done."""
     ledger = Ledger(Place.of(job.out), job.part, job.manifest.extra)
-    with _alone(ledger.place):
+    mine = job.manifest.shard(*job.shard, job.part).jobs
+    with ledger.held({one.position // job.part for one in mine} if job.shard != (1, 1) else None):
         ledger.claim(job.identity())
-        mine = job.manifest.shard(*job.shard, job.part).jobs
         done = ledger.done(one.position for one in mine)
         summary = Summary.begun(job, mine, done)
         for one in (one for one in mine if one.skipped and one.position not in done):
             ledger.write(one.position, _skipped(one, job))
+            summary.videos -= 1  # nothing of it is to be done
             done.add(one.position)
         parts = Parts(ledger, mine, done)
         missing = [one for one in mine if one.position not in done]
@@ -232,11 +231,6 @@ def _skipped(one: Job, job: BulkJob) -> list[Annotation]:
         Annotation(**{name: getattr(row, name) for name in row.__dataclass_fields__} | {"status": SKIPPED})
         for row in rows_of(given)
     ]
-
-
-def _alone(place: Place) -> AbstractContextManager[None]:
-    """One process at a time in a local folder. Of a remote one nobody can say: writing is idempotent, so two only waste work."""
-    return claimed(Path(place.path)) if place.local else nullcontext()
 
 
 class Parts:

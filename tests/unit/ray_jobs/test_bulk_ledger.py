@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,3 +60,38 @@ def test_a_folder_with_other_things_is_not_taken(tmp_path: Path, ledger: Ledger)
     (tmp_path / "out" / "thesis.pdf").touch()
     with pytest.raises(ConfigError, match=r"no run\.json"):
         ledger.claim({})
+
+
+HOLDS = """
+import sys
+from ray_jobs.annotate.ledger import Ledger
+from vglamm.places import Place
+numbers = None if sys.argv[2] == "all" else {int(number) for number in sys.argv[2].split(",")}
+with Ledger(Place.of(sys.argv[1]), 2).held(numbers):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "free"),
+    [("0,2", {1, 3}, True), ("0,2", {2, 3}, False), ("0,2", None, False), ("all", {5}, False), ("all", None, False)],
+)
+def test_processes_share_a_folder_by_its_parts(
+    ledger: Ledger, repository: Path, theirs: str, ours: set[int] | None, free: bool
+) -> None:
+    words = [sys.executable, "-c", HOLDS, ledger.place.path, theirs]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=repository, text=True) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        if free:
+            with ledger.held(ours):
+                pass
+        else:
+            with pytest.raises(ConfigError, match="another process at work on the same videos"), ledger.held(ours):
+                pass
+        other.stdin.close()
+        other.wait()
+    with ledger.held(ours):
+        pass

@@ -85,7 +85,8 @@ def test_each_question_of_each_input_is_one_row(videos: Path, tmp_path: Path) ->
     assert summary.rows == {"failed: VideoUnreadable": 4, "ok": 4, "skipped": 2}
     assert [progress.done for progress in told] == sorted(progress.done for progress in told)
     stage = told[-1].to_tree()["stages"]["endpoint"]
-    assert (stage["done"], stage["failed"]) == (4, 2)
+    assert (stage["done"], stage["queued"], stage["failed"]) == (4, 0, 2)
+    assert (told[-1].done, told[-1].videos) == (4, 4), "what is skipped is no work that is left"
     run = summary.to_tree()["this_run"]
     assert (run["tokens"], run["per_second"]["tokens"]) == (None, None), "nobody here counts them"
     assert run["masks"] > 0
