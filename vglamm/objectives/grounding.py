@@ -26,20 +26,18 @@ from vglamm.objectives.segmentation import Segmentation
 from vglamm.objectives.starts import start_words
 from vglamm.vision.adapter import pool_grid
 
-SHARPNESS = 12.0  # of the softmax over the objects of a scene by their codes' mean squared distance to a prompt
-
 
 class Grounding(nn.Module):
-    """Loss: cross-entropy of the answers, squared error of prompts against their codes (``code`` times), cross-entropy of the
-    object that a prompt's nearest code belongs to, among those of the scene (``choice`` times), and with ``masks`` the loss of
-    :class:`Segmentation` on the prompts. No weights of its own.
+    """Loss: cross-entropy of the answers, squared error of prompts against their codes (``code`` times), and with ``masks`` the
+    loss of :class:`Segmentation` on the prompts. No weights of its own. Of each kind of question it also tells how often a
+    prompt's nearest code is that of the object it means.
 
     noise: standard deviation added to code tokens. hide: share of code patches blanked. fresh: the language model knows nothing yet
     and begins as :func:`start_words` says. ground: share of visual tokens without an object that a training step shows, drawn anew
     for each step between this and 1 (of 8 frames most show none, and leaving them out halves the time).
     """
 
-    summed = ("ce", "code", "choice", "mask_bce", "mask_dice", "mask_objectness")
+    summed = ("ce", "code", "mask_bce", "mask_dice", "mask_objectness")
     turn: Tensor
 
     def __init__(
@@ -48,7 +46,6 @@ class Grounding(nn.Module):
         tokenizer: Any,
         *,
         code: float = 1.0,
-        choice: float = 0.0,
         noise: float = 0.05,
         hide: float = 0.1,
         seed: int = 0,
@@ -59,7 +56,7 @@ class Grounding(nn.Module):
         super().__init__()
         if data.get("tokens", "codes") not in ("codes", "frames"):
             raise ConfigError(f"tokens={data['tokens']!r}", "'codes' or 'frames'", "fix the recipe")
-        self.model, self.code, self.choice, self.noise, self.hide, self.ground = model, code, choice, noise, hide, ground
+        self.model, self.code, self.noise, self.hide, self.ground = model, code, noise, hide, ground
         self.settings = QuestionPreparer(model.config, Scribe(tokenizer, model.config.language), **data)
         self.segmentation = [Segmentation(model, tokenizer, fresh=False)]  # in a list: it shares the model, it is not a child
         self.register_buffer("turn", torch.from_numpy(rotation(model.config.vision.adapter_width)), persistent=False)
@@ -108,10 +105,10 @@ class Grounding(nn.Module):
         logits = language.logits(hidden[wanted]).float()
         ce = functional.cross_entropy(logits, batch["labels"][wanted], reduction="sum") / totals[0].clamp(min=1)
         prompts = [language.prompts_at(hidden[row, item["segs"]]).float() for row, item in enumerate(items)]
-        error, wrong, right = self._judged(prompts, items)
-        error, wrong = error / totals[1].clamp(min=1), wrong / totals[1].clamp(min=1)
-        loss = ce + self.code * error + self.choice * wrong
-        terms = {"ce": ce.detach(), "code": error.detach(), "choice": wrong.detach(), **right}
+        error, found = self._judged(prompts, items)
+        error = error / totals[1].clamp(min=1)
+        loss = ce + self.code * error
+        terms = {"ce": ce.detach(), "code": error.detach(), **found}
         terms |= self._exact(batch, logits.argmax(-1), wanted)
         if "masks" in items[0]:
             found = self._masks(items, prompts, totals[2:])
@@ -137,19 +134,18 @@ class Grounding(nn.Module):
         return torch.zeros_like(inputs).index_put((rows, order), hidden)
 
     @staticmethod
-    def _judged(prompts: list[Tensor], items: list[dict[str, Tensor]]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Of all prompts the squared error against the codes of what they mean, and the cross-entropy of that choice among the
-        scene's objects; for each kind of question how often the nearest code is the right one."""
-        error, wrong = prompts[0].sum() * 0, prompts[0].sum() * 0
+    def _judged(prompts: list[Tensor], items: list[dict[str, Tensor]]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Of all prompts the squared error against the codes of what they mean; for each kind of question the share of prompts
+        whose nearest code, of all objects of the scene, is the right one."""
+        error = prompts[0].sum() * 0
         hits: dict[int, list[bool]] = {}
         for found_SC, item in zip(prompts, items, strict=True):
             apart_SO = (found_SC[:, None] - item["codes"]).square().mean(-1)
             meant_S = item["meant"]
             error = error + apart_SO.gather(1, meant_S[:, None]).sum()
-            wrong = wrong + functional.cross_entropy(-SHARPNESS * apart_SO, meant_S, reduction="sum")
             for kind, hit in zip(item["meant_kinds"].tolist(), (apart_SO.argmin(1) == meant_S).tolist(), strict=True):
                 hits.setdefault(kind, []).append(hit)
-        return error, wrong, {f"found_{KINDS[kind]}": torch.tensor(sum(some) / len(some)) for kind, some in hits.items()}
+        return error, {f"found_{KINDS[kind]}": torch.tensor(sum(some) / len(some)) for kind, some in hits.items()}
 
     def _masks(self, items: list[dict[str, Tensor]], prompts: list[Tensor], totals: Tensor) -> dict[str, Tensor]:
         chosen = [

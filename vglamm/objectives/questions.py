@@ -19,6 +19,7 @@ from vglamm.pixel.prepare import prepare as prepare_pixel
 from vglamm.vision.prepare import prepare as prepare_vision
 
 Item = dict[str, NDArray[Any]]
+_TWINS = 0.2  # share of videos with twins that only their motion tells apart
 
 
 @dataclass(frozen=True)
@@ -26,10 +27,9 @@ class QuestionPreparer:
     """seed -> packed questions and answers, prompt codes, visual tokens as codes or frames, and frames and masks for pixel.
 
     blind: one empty visual token instead of all: what can be learnt from words alone. branches: questions of one video. follow:
-    share of branches with two or three turns. motion: share of videos with twins that only their motion tells apart. presence:
-    share of scenes that are asked only for what is there and what is not, the hardest yes or no. easy_share: share of easy scenes.
-    track, single: frames for masks, as in segmentation. prompts: most prompts of a video that masks are made for. absent: chance
-    of one more, of an object that no frame shows.
+    share of branches with two or three turns. presence: share of scenes that are asked only for what is there and what is not, the
+    hardest yes or no. easy_share: share of easy scenes. track, single: frames for masks, as in segmentation. prompts: most prompts
+    of a video that masks are made for. absent: chance of one more, of an object that no frame shows.
     """
 
     config: ModelConfig
@@ -41,7 +41,6 @@ class QuestionPreparer:
     masks: bool = False
     branches: int = 6
     follow: float = 0.25
-    motion: float = 0.2
     presence: float = 0.0
     image_share: float = 0.1
     easy_share: float = 0.0
@@ -55,7 +54,7 @@ class QuestionPreparer:
         difficulty = "easy" if rng.random() < self.easy_share else self.difficulty
         image = bool(rng.random() < self.image_share)
         real = self.tokens == "frames" or self.masks
-        wants = ("motion",) if not image and rng.random() < self.motion else ()
+        wants = ("motion",) if not image and rng.random() < _TWINS else ()
         scene = make_scene(seed, difficulty=difficulty, level=self.level, image=image, wants=wants, pixels=real)
         kinds = ("look", "absent") if self.presence and rng.random() < self.presence else None
         turns = dialogues(scene, rng, self.branches + 2, kinds)
