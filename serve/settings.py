@@ -15,12 +15,10 @@ _TOKEN = 16
 
 @dataclass(frozen=True)
 class Tls:
-    """Files of PEM, passed on to the HTTP server. clients: certificates of those who sign clients' own; None asks for none."""
+    """Files of PEM, passed on to the HTTP server; the key has no password. Ray Serve's proxy asks no client for a certificate."""
 
     certificate: str
     key: str
-    password: str | None = field(default=None, repr=False)
-    clients: str | None = None
 
 
 @dataclass(frozen=True)

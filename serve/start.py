@@ -75,12 +75,7 @@ def http_options(settings: Settings) -> HTTPOptions:
     """Where the proxy listens, and its TLS."""
     options = {"host": settings.host, "port": settings.port}
     if settings.tls is not None:
-        options |= {
-            "ssl_certfile": settings.tls.certificate,
-            "ssl_keyfile": settings.tls.key,
-            "ssl_keyfile_password": settings.tls.password,
-            "ssl_ca_certs": settings.tls.clients,
-        }
+        options |= {"ssl_certfile": settings.tls.certificate, "ssl_keyfile": settings.tls.key}
     return HTTPOptions(**options)
 
 

@@ -1,10 +1,15 @@
 """`vglamm serve`: what is wrong with it is told before Ray starts."""
 
+from dataclasses import fields
+from inspect import signature
+
 import pytest
 
 from serve.app import Args, build
+from serve.settings import Tls
 from serve.start import http_options, url
 from vglamm.cli import main
+from vglamm.commands.serve import serve
 from vglamm.errors import ConfigError
 
 TOKEN = "0123456789abcdef0123456789abcdef"
@@ -57,6 +62,12 @@ def test_an_alias_is_looked_up_once_for_all_parts(monkeypatch):
     setup = made._bound_deployment.init_args[0]
     assert setup.models == (("night@champion", "models:/night@champion/7"), ("day", "models:/day@best/7"))
     assert asked == [("models:/night@champion", "books"), ("models:/day@best", "books")]
+
+
+def test_what_tls_there_is_can_be_asked_for():
+    parts = {f"tls_{part.name}" for part in fields(Tls)}
+    assert parts <= set(Args.model_fields)
+    assert parts <= set(signature(serve).parameters)
 
 
 def test_the_proxy_is_told_address_and_tls(tmp_path):
