@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import TypeVar
+from contextlib import aclosing
+from typing import Any, TypeVar
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -22,25 +23,31 @@ class ClientLeft(Exception):
 
 async def attended(items: AsyncGenerator[Item, None], receive: Receive) -> AsyncGenerator[Item, None]:
     """The items while the client is there; when it leaves, ``items`` is closed and ClientLeft raised."""
-    gone = asyncio.ensure_future(_gone(receive))
+    async with aclosing(until(items, asyncio.ensure_future(_gone(receive)), ClientLeft())) as attending:
+        async for item in attending:
+            yield item
+
+
+async def until(items: AsyncGenerator[Item, None], end: asyncio.Future[Any], error: Exception) -> AsyncGenerator[Item, None]:
+    """The items; when ``end`` is done before them, ``items`` is closed and the error raised. ``end`` is cancelled afterwards."""
     try:
         while True:
             step = asyncio.ensure_future(_next(items))
             try:
-                await asyncio.wait({step, gone}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({step, end}, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 if not step.done():
                     step.cancel()
                     with contextlib.suppress(asyncio.CancelledError):
                         await step
             if step.cancelled():
-                raise ClientLeft
+                raise error
             item = step.result()
             if item is _END:
                 return
             yield item  # type: ignore[misc]
     finally:
-        gone.cancel()
+        end.cancel()
         await items.aclose()
 
 

@@ -76,7 +76,7 @@ class Sessions:
         return Session(new(SESSIONS), video, ask.source, ask.model, asdict(ask.sampling))
 
     async def load(self, name: str) -> Session:
-        """SessionGone if it or its video is no longer there."""
+        """What is kept of a session, which counts as using it. SessionGone if it or its video is no longer there."""
         record = await asyncio.to_thread(self.spool.find, SESSIONS, name)
         if record is None:
             raise SessionGone(f"session {name}", "one that is kept", "it expired or never was: ask with the video again")
@@ -85,6 +85,7 @@ class Sessions:
             await self.videos.facts(session.video)
         except NotKept as error:
             raise SessionGone(f"session {name}, whose video expired", "a session with its video", "upload it again") from error
+        await asyncio.to_thread(self.spool.touch, SESSIONS, name)
         return session
 
     async def answer(self, session: Session, turn: int) -> Answer:
@@ -105,14 +106,16 @@ class Sessions:
                 async for event in events:
                     yield Turned(event, None, 0, video) if isinstance(event, Done) else event
             return
-        async with self._lease(session.name).held():
+        lease = self._lease(session.name)
+        async with lease.held() as lost:
             session = await self._latest(session)
             if len(session.turns) >= self.settings.kept.turns:
                 raise RequestRefused(f"a session of {len(session.turns)} turns", "fewer", "begin another one")
             ask = replace(ask, session=session.name, history=() if alone else session.history)
-            async with aclosing(self.backend.stream(ask)) as events:
+            async with aclosing(lease.keeping(self.backend.stream(ask), lost)) as events:
                 async for event in events:
                     if isinstance(event, Done):
+                        await lease.check()
                         number = len(session.turns)
                         session = replace(session, turns=(*session.turns, _turn(ask, event.answer, alone)))
                         await self._keep(session, number, event.answer)
@@ -122,12 +125,14 @@ class Sessions:
 
     async def correct(self, session: Session, turn: int, correction: Correct) -> AsyncGenerator[Wired, None]:
         """The events of a correction; the corrected answer takes the place of the turn's."""
-        async with self._lease(session.name).held():
+        lease = self._lease(session.name)
+        async with lease.held() as lost:
             session = await self._latest(session)
             correction = replace(correction, answer=await self.answer(session, turn))
-            async with aclosing(self.backend.correct(correction)) as events:
+            async with aclosing(lease.keeping(self.backend.correct(correction), lost)) as events:
                 async for event in events:
                     if isinstance(event, Done):
+                        await lease.check()
                         changed = session.turns[turn] | {"corrected": session.turns[turn]["corrected"] + 1}
                         session = replace(session, turns=(*session.turns[:turn], changed, *session.turns[turn + 1 :]))
                         await self._keep(session, turn, event.answer)

@@ -5,7 +5,8 @@
     jobs/j-91..c4.json       a job                      jobs/j-91..c4/*.json     its progress, its answer, who works on it
 
 Names are made here and never come from a client. A record appears whole or not at all, and is never pickled. What nobody has
-touched for a while expires; when something was touched is what its file says.
+touched for a while expires; when something was touched is what the newest of its files says, and ``used.json`` is there for its
+date alone.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ from vglamm.places import Place
 VIDEOS, SESSIONS, JOBS = "videos", "sessions", "jobs"
 KINDS = {VIDEOS: "v", SESSIONS: "s", JOBS: "j"}
 PATTERNS = {kind: rf"^{letter}-[0-9a-f]{{32}}$" for kind, letter in KINDS.items()}
+USED = "used"
 _WRITE = 1024**2
+_TOUCH = 60.0
 
 
 class Spool:
@@ -39,6 +42,7 @@ class Spool:
 
     def __init__(self, address: str, room: int) -> None:
         self.place, self.room = Place.of(address), room
+        self._touched: dict[str, float] = {}
         try:
             if self.place.local:
                 for kind in KINDS:
@@ -66,6 +70,14 @@ class Spool:
         except FileNotFoundError:
             return None
 
+    def touch(self, kind: str, name: str) -> None:
+        """Count a session or job as used now. Its record stays untouched, as somebody may be writing it."""
+        now = time.monotonic()
+        recent = {one: at for one, at in self._touched.items() if now - at < _TOUCH}
+        if name not in recent:
+            self.write(kind, name, {}, USED)
+            self._touched = recent | {name: now}
+
     def delete(self, kind: str, name: str) -> None:
         """All that is kept of it; nothing happens if there is nothing."""
         self._at(kind, name).delete()  # first: without it the rest is not found any more
@@ -92,8 +104,13 @@ class Spool:
                 Path(self.place.path, kind, name).rmdir()
 
     def names(self, kind: str) -> list[tuple[float, str]]:
-        """(when it was last written, in Unix seconds, and name) of each record, the oldest first."""
-        return sorted((at, Path(path).stem) for at, path, _ in self._files(kind) if path.endswith(".json"))
+        """(when it or a part of it was last written, in Unix seconds, and name) of each record, the oldest first."""
+        files = [(at, Path(path)) for at, path, _ in self._files(kind, parts=True) if path.endswith(".json")]
+        known = {path.stem: at for at, path in files if path.parent.name == kind}
+        for at, path in files:
+            if path.parent.name in known:
+                known[path.parent.name] = max(at, known[path.parent.name])
+        return sorted((at, name) for name, at in known.items())
 
     def clear(self, before: float) -> None:
         """Drop bytes of videos, and parts of sessions and jobs, without a record that are older than this: whoever wrote them died
@@ -155,12 +172,12 @@ class Spool:
         assert re.fullmatch(PATTERNS[kind], name), "names are checked where they come in"
         return self.place.inside(f"{kind}/{name}/{part}.json" if part else f"{kind}/{name}.json")
 
-    def _files(self, kind: str) -> Iterator[tuple[float, str, int]]:
-        """(when written, path, bytes) of the files right inside the folder of a kind."""
+    def _files(self, kind: str, parts: bool = False) -> Iterator[tuple[float, str, int]]:
+        """(when written, path, bytes) of the files right inside the folder of a kind, or of those of parts too."""
         from pyarrow import fs
 
         where = self.place.inside(kind)
-        for entry in where.system.get_file_info(fs.FileSelector(where.path, allow_not_found=True)):
+        for entry in where.system.get_file_info(fs.FileSelector(where.path, allow_not_found=True, recursive=parts)):
             if entry.type == fs.FileType.File and not entry.base_name.startswith("."):
                 at = entry.mtime.timestamp() if entry.mtime is not None else time.time()
                 yield at, entry.path, entry.size or 0

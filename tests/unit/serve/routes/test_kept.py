@@ -15,11 +15,13 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from serve.contract import Correct
 from serve.ingress import api
 from serve.settings import Kept, Settings
 from serve.spool import Spool
 from tests.unit.serve.canned import RAW, Canned, spooled
 from vglamm.answer import Answer
+from vglamm.errors import InUse
 from vglamm.media.probe import probe
 
 Connect = Callable[..., TestClient]
@@ -215,12 +217,63 @@ def test_what_nobody_uses_expires(settings: Settings, canned: Canned, clip: Path
     age(folder / "videos" / f"{old}.json", 0)
     for name in (old, f"{old}.json"):
         os.utime(folder / "videos" / name, (0, 0))
-    os.utime(folder / "sessions" / f"{session}.json", (0, 0))
+    age(folder / "sessions", 101)
     asyncio.run(desk.sessions.expire())
     asyncio.run(desk.videos.expire())
     assert spooled(folder) == [young, f"{young}.json"]
     assert spooled(folder, "sessions") == []
     assert canned.forgotten == [session]
+
+
+@pytest.mark.parametrize("use", ["look", "export", "correct", "nothing"])
+def test_looking_exporting_and_correcting_are_use(settings: Settings, canned: Canned, clip: Path, use: str) -> None:
+    app = api(canned, replace(settings, kept=Kept(seconds=100.0)))
+    client, desk, folder = TestClient(app), app.state.desk, Path(settings.spool, "sessions")
+    session = ask(client, client.post("/v1/videos", content=clip.read_bytes()).json()["video"])["session"]
+    there = f"/v1/sessions/{session}"
+    assert client.get(there).status_code == 200  # once a minute is noted
+    age(folder, 101)
+    desk.spool._touched.clear()  # as two minutes later
+    if use == "correct":
+        mark = {"turn": 0, "track": 0, "position": 3, "points": [[5, 6, 1]]}
+        assert client.post(f"{there}/corrections", json=mark).status_code == 200
+    elif use != "nothing":
+        assert client.get(there if use == "look" else f"{there}/turns/0/answer.json").status_code == 200
+    asyncio.run(desk.sessions.expire())
+    assert [name for _, name in desk.spool.names("sessions")] == ([] if use == "nothing" else [session])
+
+
+@pytest.mark.parametrize("lost", ["taken", "taken and given back", "noticed while it works"])
+@pytest.mark.parametrize("work", ["ask", "correct"])
+def test_who_lost_the_lease_writes_no_more(settings: Settings, canned: Canned, clip: Path, lost: str, work: str) -> None:
+    seconds = 0.3 if lost == "noticed while it works" else 60.0
+    desk = api(canned, replace(settings, kept=Kept(lease_seconds=seconds))).state.desk
+    client = TestClient(api(canned, settings))
+    told = ask(client, client.post("/v1/videos", content=clip.read_bytes()).json()["video"])
+    name, folder = told["session"], Path(settings.spool, "sessions")
+    before = {path: path.read_bytes() for path in folder.rglob("*.json") if path.stem != "used"}
+
+    async def worked() -> None:
+        session = await desk.sessions.load(name)
+        correction = Correct(session.ask(0), await desk.sessions.answer(session, 0), 0, 3, ((5.0, 6.0, True),), None)
+        events = desk.sessions.ask(session, session.ask(0), session.video)
+        if work == "correct":
+            events = desk.sessions.correct(session, 0, correction)
+        async with aclosing(events):
+            await anext(events)
+            if lost == "taken and given back":
+                desk.spool.delete_part("sessions", name, "lease")
+            else:
+                desk.spool.write("sessions", name, {"holder": "another", "until": 2e10}, "lease")
+            canned.held = lost == "noticed while it works"
+            with pytest.raises(InUse, match="took over"):
+                async for _ in events:
+                    pass
+
+    asyncio.run(worked())
+    assert canned.open == 0
+    kept = {path: path.read_bytes() for path in folder.rglob("*.json") if path.stem not in ("used", "lease")}
+    assert kept == before
 
 
 def test_what_a_dead_replica_left_half_done_goes(settings: Settings, canned: Canned, clip: Path) -> None:
@@ -256,6 +309,7 @@ def test_a_spool_may_be_an_address(clip: Path) -> None:
         video = client.post("/v1/videos", content=clip.read_bytes()).json()["video"]
         session = ask(client, video)["session"]
         assert ask(client, video, session=session)["turn"] == 1
+        assert [name for _, name in client.app.state.desk.spool.names("sessions")] == [session]
         assert client.get(f"/v1/videos/{video}", headers={"Range": "bytes=5-9"}).content == clip.read_bytes()[5:10]
         assert client.delete(f"/v1/sessions/{session}").status_code == 204
         assert client.delete(f"/v1/videos/{video}").status_code == 204
