@@ -8,6 +8,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,17 +49,28 @@ class Engine:
 
     async def ask(self, asked: Asked, **options: Any) -> AsyncGenerator[Event, None]:
         """Events as of :meth:`vglamm.steps.LanguageStep.stream`; closing this stops the writing before its next token."""
+        async with aclosing(self.pieces(asked, **options)) as pieces:
+            async for events in pieces:
+                for event in events:
+                    yield event
+
+    async def pieces(self, asked: Asked, **options: Any) -> AsyncGenerator[list[Event], None]:
+        """The same, all that came while nobody listened in one piece: who sends each piece on falls behind no further than that."""
         ticket = _Ticket(asked, options, asyncio.get_running_loop())
         self._inbox.put(ticket)
         if not self.thread.is_alive():
             raise WorkerLost("a language engine that has ended", "one that runs", "ask again")
         try:
             while True:
-                news = await ticket.news.get()
-                if isinstance(news, BaseException):
-                    raise news
-                yield news
-                if isinstance(news, Reply):
+                came = [await ticket.news.get()]
+                while not ticket.news.empty():
+                    came.append(ticket.news.get_nowait())
+                events = [news for news in came if not isinstance(news, BaseException)]
+                if events:
+                    yield events
+                if len(events) < len(came):
+                    raise next(news for news in came if isinstance(news, BaseException))
+                if isinstance(events[-1], Reply):
                     return
         finally:
             ticket.left = True

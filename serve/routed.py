@@ -162,12 +162,13 @@ class Routed:
             pending = [look, watched]
         written = handles.language.options(stream=True).write.remote(watched, Asked(ask.question, ask.history, ask.writing))
         try:
-            async for event in written:
-                if isinstance(event, Header) and pending and ask.session is not None:
-                    self.kept.put(ask.session, (seen, model, await watched._to_object_ref()), event.bytes)
-                if isinstance(event, Header) and not pending:
-                    event = replace(event, spent={})  # this time nothing was decoded or seen
-                yield event
+            async for piece in written:
+                for event in piece:
+                    if isinstance(event, Header) and pending and ask.session is not None:
+                        self.kept.put(ask.session, (seen, model, await watched._to_object_ref()), event.bytes)
+                    if isinstance(event, Header) and not pending:
+                        event = replace(event, spent={})  # this time nothing was decoded or seen
+                    yield event
         finally:
             written.cancel()
             for response in pending:

@@ -139,6 +139,20 @@ class Ingress:
             async for event in events:
                 yield event
 
+    async def answer(self, ask: Ask) -> tuple[Done, float, float]:
+        """Its end alone, as a client hears it who does not stream; and seconds from its beginning to the last text and mask."""
+        began, text, mask = time.perf_counter(), 0.0, 0.0
+        async with aclosing(self.backend.stream(ask)) as events:
+            async for event in events:
+                match event:
+                    case Text():
+                        text = time.perf_counter() - began
+                    case Seen():
+                        mask = time.perf_counter() - began
+                    case Done():
+                        return event, text, mask
+        raise AssertionError("a stream ends with Done")
+
     async def kept(self) -> dict[str, Any]:
         """How many sessions keep something here, and how many bytes."""
         kept = getattr(self.backend.inner, "kept", None)

@@ -23,6 +23,8 @@ from vglamm.language.phrases import parse_reply
 from vglamm.records import Reply, VisualTokens
 from vglamm.steps import LanguageStep
 
+Told = Header | Text | PhraseFound | Reply
+
 
 class Writer:
     """A model that writes: its engine, and what answers say of it."""
@@ -41,28 +43,32 @@ class Language:
         self.setup, self.station = setup, Station(setup.profile, setup.profile.language)
         self.own = self._load("")
 
-    async def write(self, watched: Watched, asked: Asked) -> AsyncGenerator[Header | Text | PhraseFound | Reply, None]:
-        """What was seen of the video, then text and phrases as they are written, then the reply with its prompts."""
+    async def write(self, watched: Watched, asked: Asked) -> AsyncGenerator[list[Told], None]:
+        """What was seen of the video, then text and phrases as they are written, then the reply with its prompts. In pieces, since
+        each one sent costs as much as a token of a small model."""
         name = ray_serve.get_multiplexed_model_id()
         writer = await self.other(name) if name else self.own
         step, question = writer.engine.step, (watched.tokens, asked.history, asked.question)
-        yield replace(watched.header, model=writer.identity, read=step.length(question))
+        yield [replace(watched.header, model=writer.identity, read=step.length(question))]
         config = step.part.config
         work = len(watched.tokens.tokens) + (asked.writing.max_new_tokens or config.max_new_tokens)
         raw, found = "", 0
         self.station.gauge.take(work)
         try:
-            async with aclosing(writer.engine.ask(question, **asked.writing.options)) as events:
-                async for event in events:
+            async with aclosing(writer.engine.pieces(question, **asked.writing.options)) as pieces:
+                async for events in pieces:
                     self.station.prove()
-                    if isinstance(event, str):
-                        raw += event
-                        yield Text(event)
-                    elif isinstance(event, Reply):
-                        yield event
-                    else:
-                        yield PhraseFound(found, parse_reply(raw).phrases[-1].text)
-                        found += 1
+                    told: list[Told] = []
+                    for event in events:
+                        if isinstance(event, str):
+                            raw += event
+                            told.append(Text(event))
+                        elif isinstance(event, Reply):
+                            told.append(event)
+                        else:
+                            told.append(PhraseFound(found, parse_reply(raw).phrases[-1].text))
+                            found += 1
+                    yield told
         finally:
             self.station.gauge.done(work)
 
