@@ -33,6 +33,7 @@ WRITTEN = (
     PhraseFound(0, "it"),
     REPLY,
 )
+PIECES = [[WRITTEN[0]], [*WRITTEN[1:]]]
 ROWS = tuple((k, [Sight(RLE, (0.0, 0.0, 8.0, 8.0), 0.5)]) for k in range(FRAMES))
 
 
@@ -89,7 +90,7 @@ def routed(language: Part | None = None, pixel: Part | None = None, decode: Part
     handles = Handles(
         decode or Part("decode", ["frames"]),
         Part("vision", ["tokens"]),
-        language or Part("language", list(WRITTEN)),
+        language or Part("language", PIECES),
         pixel or Part("pixel", [[ROWS[0]], list(ROWS[1:])]),
     )
     setup = Setup((("fake", "folder"), ("other", "folder")), Profile("p", retry_after=7.0), "spool", Limits())
@@ -128,14 +129,14 @@ LOST = ActorDiedError()
 
 
 def test_a_lost_language_replica_is_asked_once_more_and_nothing_is_told_twice():
-    backend, handles = routed(Part("language", [*WRITTEN[:2], LOST], list(WRITTEN)))
+    backend, handles = routed(Part("language", [[*WRITTEN[:2]], LOST], PIECES))
     assert [type(event) for event in heard(backend, ASK)] == [Text, PhraseFound, *[Seen] * FRAMES, Done]
     assert len(handles.vision.asked) == len(handles.language.asked) == 2
 
 
 def test_another_text_than_before_is_given_up():
-    other = [WRITTEN[0], Text("another"), *WRITTEN[2:]]
-    backend, _ = routed(Part("language", [*WRITTEN[:2], LOST], other))
+    other = [[WRITTEN[0], Text("another"), *WRITTEN[2:]]]
+    backend, _ = routed(Part("language", [[*WRITTEN[:2]], LOST], other))
     with pytest.raises(WorkerLost, match="another text"):
         heard(backend, ASK)
 
@@ -167,7 +168,7 @@ def test_what_does_not_go_away_is_told(failure, kind):
 
 
 def test_a_session_keeps_a_reference_and_is_made_again_when_that_is_lost():
-    backend, handles = routed(Part("language", list(WRITTEN), list(WRITTEN), [LOST], list(WRITTEN)))
+    backend, handles = routed(Part("language", PIECES, PIECES, [LOST], PIECES))
     asked = Ask("v", "what?", Watching(every_frame=True), session="s")
     first, second = heard(backend, asked)[-1].answer, heard(backend, asked)[-1].answer
     assert len(handles.vision.asked) == 1
@@ -184,7 +185,7 @@ def test_a_session_keeps_a_reference_and_is_made_again_when_that_is_lost():
 
 def test_without_a_phrase_nothing_is_tracked():
     bare = Reply("no", "no", (), np.zeros((0, 4), np.float32), (5,), "stop")
-    backend, handles = routed(Part("language", [WRITTEN[0], Text("no"), bare]))
+    backend, handles = routed(Part("language", [[WRITTEN[0]], [Text("no"), bare]]))
     events = heard(backend, ASK)
     assert [type(event) for event in events] == [Text, Done]
     assert events[-1].first_mask_s is None
