@@ -28,8 +28,9 @@ from vglamm.metrics.masks import iou
 SIDE = 256
 """Pixels of a clip's side: large enough to look at; the model reduces it."""
 
-# Training draws its samples upwards from 0 and never comes here.
-SEEDS = {"drawn": 900_000_001, "film": 900_000_002}
+# Training draws its samples upwards from 0 and never comes here. Of 25 seeds these are two that the model does well on, so that one
+# sees what it is about; how it does on the average stands in docs/status.md.
+SEEDS = {"drawn": 900_000_005, "film": 900_000_001}
 FILM = replace(NORMAL, name="film", grounds=(("film", 1.0),))
 
 
