@@ -45,7 +45,7 @@ class Language:
 
     async def write(self, watched: Watched, asked: Asked) -> AsyncGenerator[list[Told], None]:
         """What was seen of the video, then text and phrases as they are written, then the reply with its prompts. In pieces, since
-        each one sent costs as much as a token of a small model."""
+        each one sent crosses to another process."""
         name = ray_serve.get_multiplexed_model_id()
         writer = await self.other(name) if name else self.own
         step, question = writer.engine.step, (watched.tokens, asked.history, asked.question)

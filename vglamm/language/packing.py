@@ -1,8 +1,8 @@
 """Weights of linear layers laid out as oneDNN's kernels read them, for writing on a CPU.
 
-A token of one answer, or of eight together, costs the time in which all weights come from memory. Matrices in rows come at half of
-what a core can read, and several tokens at a time take several times as long; packed ones come at full speed, and eight tokens take
-hardly longer than one. Only float32 on a CPU has such kernels here, and only matrices larger than a core's cache gain.
+A token costs the time in which all weights come from memory. Laid out in rows or columns, eight tokens at once take three times as
+long as one; packed, about twice (``benchmarks/batching.py``), and prompts are read faster too. Only float32 on a CPU has such
+kernels here, and only matrices larger than a core's cache gain.
 """
 
 from __future__ import annotations

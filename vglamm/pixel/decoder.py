@@ -56,7 +56,7 @@ def build_sam(config: PixelConfig) -> Any:
 
 def _handed_views(sam: Any) -> Iterator[nn.Module]:
     """The linear layers that SAM 2 hands permuted views of a batch. Of such torch makes one product for each position or object,
-    three times as slow as the copy and the single product that :func:`_laid_out` lets it take."""
+    which is slower than the copy and the single product that :func:`_laid_out` lets it take."""
     for block in sam.memory_encoder.fuser.layers:
         yield block.pwconv1
     for layer in sam.memory_attention.layers:
