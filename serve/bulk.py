@@ -8,11 +8,11 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from serve.client import Client
+from serve.client import ANSWER_SECONDS, Client
 from vglamm.answer import Answer
-from vglamm.errors import DialogueError, MaskError, ServeError, VglammError, VideoFrameError
+from vglamm.errors import AnswerTooSlow, DialogueError, EnvironmentProblem, MaskError, ServeError, VglammError, VideoFrameError
 
-_OF_A_QUESTION = (DialogueError, VideoFrameError, MaskError)
+_OF_A_QUESTION = (DialogueError, VideoFrameError, MaskError, AnswerTooSlow)
 PATIENCE = 3600.0
 """Seconds that an overloaded server is waited for: a bulk job has time."""
 _TURNS = 16
@@ -20,10 +20,12 @@ _TURNS = 16
 
 
 class Remote:
-    """model: its name on the server, "" for the default one. at_once: videos at a time."""
+    """model: its name on the server, "" for the default one. at_once: videos at a time. seconds: as of the client."""
 
-    def __init__(self, url: str, token: str | None = None, *, model: str = "", at_once: int = 4) -> None:
-        self.client, self.model, self.at_once = Client(url, token, patience=PATIENCE), model, at_once
+    def __init__(
+        self, url: str, token: str | None = None, *, model: str = "", at_once: int = 4, seconds: float = ANSWER_SECONDS
+    ) -> None:
+        self.client, self.model, self.at_once = Client(url, token, patience=PATIENCE, seconds=seconds), model, at_once
 
     def close(self) -> None:
         self.client.close()
@@ -34,14 +36,18 @@ class Remote:
         return said.answer.model
 
     def answers(self, path: str, questions: Sequence[str], options: Mapping[str, Any]) -> Iterator[Answer | VglammError]:
-        """The video's tokens are kept in a session while it lasts; no question is told of another."""
-        video, session = self.client.upload(path), None
+        """The video's tokens are kept in a session while it lasts; no question is told of another. A question that a ready server is
+        silent about fails alone. EnvironmentProblem if it is the server that hangs."""
+        with self._judged():
+            video = self.client.upload(path)
+        session, there = None, True
         writing = {"max_new_tokens": options.get("max_new_tokens"), "mode": options.get("mode")}
         try:
             for question in questions:
                 place = {"video": video, "model": self.model, **options} if session is None else {"session": session}
                 try:
-                    said = self.client.ask(question=question, alone=True, **(place | writing))
+                    with self._judged():
+                        said = self.client.wait(question=question, alone=True, **(place | writing))
                 except _OF_A_QUESTION as error:
                     yield error
                     continue
@@ -50,11 +56,35 @@ class Remote:
                 if said.turn + 1 == _TURNS and session is not None:
                     self.client.end(session)
                     session = None
+        except EnvironmentProblem:
+            there = False
+            raise
         finally:
             with contextlib.suppress(ServeError):  # they may have expired
-                if session is not None:
+                if there and session is not None:
                     self.client.end(session)
-                self.client.delete(video)
+                if there:
+                    self.client.delete(video)
+
+    @contextlib.contextmanager
+    def _judged(self) -> Iterator[None]:
+        """Whose fault a silence is."""
+        try:
+            yield
+        except AnswerTooSlow as error:
+            if self._there():
+                raise
+            raise EnvironmentProblem(
+                f"no word from {self.client.url} for {self.client.seconds:g} s, nor that it is ready",
+                "an endpoint that works",
+                "look at its log and start it again; then the same command goes on",
+            ) from error
+
+    def _there(self) -> bool:
+        try:
+            return self.client.ready()
+        except AnswerTooSlow:
+            return False
 
 
 def _pixel() -> str:

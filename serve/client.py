@@ -25,7 +25,7 @@ from serve.contract import PhraseFound, Seen, Text, Watching, Writing
 from serve.errors import code_of
 from vglamm import errors
 from vglamm.answer import Answer
-from vglamm.errors import EnvironmentProblem, Overloaded, ServeError, VglammError, WorkerLost
+from vglamm.errors import AnswerTooSlow, EnvironmentProblem, Overloaded, ServeError, VglammError, WorkerLost
 from vglamm.records import Sight
 
 _MESSAGE = re.compile(r"got (.*?); expected (.*?); (.*)", re.DOTALL)
@@ -56,13 +56,13 @@ Event = Text | PhraseFound | Seen | Answered
 
 class Client(AbstractContextManager["Client"]):
     """url: of the endpoint. token: if it wants one. patience: seconds to wait and try again while the server is overloaded.
-    What was lost, with its line or with a replica, is sent once more, but not a job, nor a stream of which something was heard.
-    EnvironmentProblem if the server does not answer; else its errors."""
+    seconds: of silence after a request. What was lost, with its line or with a replica, is sent once more, but not a job, nor a
+    stream of which something was heard. EnvironmentProblem if no server answers, AnswerTooSlow if it is silent; else its errors."""
 
     def __init__(self, url: str, token: str | None = None, *, patience: float = 0.0, seconds: float = ANSWER_SECONDS) -> None:
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         limits = httpx2.Timeout(seconds, connect=CONNECT_SECONDS)
-        self.url, self.patience = url.rstrip("/"), patience
+        self.url, self.patience, self.seconds = url.rstrip("/"), patience, seconds
         self._http = httpx2.Client(base_url=self.url, headers=headers, timeout=limits)
 
     def close(self) -> None:
@@ -70,6 +70,11 @@ class Client(AbstractContextManager["Client"]):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def ready(self) -> bool:
+        """Whether a question would be answered now. EnvironmentProblem or AnswerTooSlow if nobody says so within seconds."""
+        with self._line(CONNECT_SECONDS):
+            return self._http.get("/readyz", timeout=CONNECT_SECONDS).is_success
 
     def models(self) -> list[str]:
         """Names of the models that are served, the default one first."""
@@ -98,6 +103,13 @@ class Client(AbstractContextManager["Client"]):
     def ask(self, video: str | None = None, question: str = "", **options: Any) -> Answered:
         """The answer to a question. options: as of :meth:`stream`."""
         return _answered(self._json("POST", "/v1/answers", _body({"video": video, "question": question, **_options(options)})))
+
+    def wait(self, video: str | None = None, question: str = "", **options: Any) -> Answered:
+        """As :meth:`ask`, for as long as it takes: it is heard as a stream, in which the server shows that it is at work."""
+        for event in self._events("/v1/answers", {"video": video, "question": question, **_options(options)}, told=False):
+            if isinstance(event, Answered):
+                return event
+        raise _broke_off()
 
     def stream(self, video: str | None = None, question: str = "", **options: Any) -> Iterator[Event]:
         """Text, phrases and masks as they are made, last the Answered. Closing it stops the server's work.
@@ -152,7 +164,8 @@ class Client(AbstractContextManager["Client"]):
             except VglammError as error:
                 tries.failed(error)
 
-    def _events(self, path: str, body: dict[str, Any]) -> Iterator[Event]:
+    def _events(self, path: str, body: dict[str, Any], told: bool = True) -> Iterator[Event]:
+        """told: whether somebody is told the events as they come, who must not hear them twice."""
         tries, heard = _Tries(self.patience), False
         while True:
             try:
@@ -162,18 +175,24 @@ class Client(AbstractContextManager["Client"]):
                         response.read()
                         raise error_of(response)
                     for event in httpx2.EventSource(response, max_event_size=None):
-                        told, heard = _event(event.event, json.loads(event.data)), True
-                        yield told
+                        come, heard = _event(event.event, json.loads(event.data)), told
+                        yield come
                     return
             except VglammError as error:
-                if heard:  # what was told already would be told twice
+                if heard:
                     raise
                 tries.failed(error)
 
     @contextmanager
-    def _line(self) -> Iterator[None]:
+    def _line(self, seconds: float | None = None) -> Iterator[None]:
         try:
             yield
+        except httpx2.ReadTimeout as error:
+            raise AnswerTooSlow(
+                f"a request to {self.url} of which nothing was heard for {seconds or self.seconds:g} s",
+                "an answer, or a sign that it is made",
+                "look at the server's log, or ask for less of the video: fewer frames per second, a limit, a start and an end",
+            ) from error
         except httpx2.HTTPError as error:
             raise EnvironmentProblem(
                 f"no answer from {self.url} ({type(error).__name__})",
@@ -233,7 +252,11 @@ class Talk:
             elif isinstance(event, Answered):
                 self.session = event.session
                 return replace(event.answer, source=self.path)
-        raise ServeError("a stream that broke off", "an answer", "ask again")
+        raise _broke_off()
+
+
+def _broke_off() -> ServeError:
+    return ServeError("a stream that broke off", "an answer", "ask again")
 
 
 def error_of(response: httpx2.Response) -> VglammError:

@@ -19,6 +19,7 @@
     │   ├── SessionGone         the session expired, or what it needs is no longer there
     │   ├── ModelUnknown        no model of that name is served
     │   ├── NotKept             no video, job or turn of that name
+    │   ├── AnswerTooSlow       the endpoint took a request and is silent for too long
     │   ├── RequestRefused      a request that is not as documented
     │   │   ├── RequestTooLarge     over a limit on bytes
     │   │   └── RequestTooSlow      its bytes take too long to come
@@ -121,6 +122,10 @@ class NotKept(ServeError):
 
 class InUse(Overloaded):
     """Something else is done with it at the moment."""
+
+
+class AnswerTooSlow(ServeError):
+    """The endpoint took a request, and nothing is heard of it for too long."""
 
 
 class RequestRefused(ServeError):

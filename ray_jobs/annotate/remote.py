@@ -125,13 +125,26 @@ def rows_from(one: Job, job: BulkJob, endpoint: Endpoint) -> list[Annotation]:
             else:
                 limits.check_file(path)
                 parcel = Parcel(parcel.position, parcel.plain | {"sha256": sha256(path)})
-                found = list(endpoint.answers(path, one.questions, options))
+                found = _heard(endpoint, path, one.questions, options)
     except _FATAL:
         raise
     except VglammError as error:
         found = [error] * len(one.questions)
     blank = rows_of(parcel.fail("", ""))
     return [_row(row, answer, one.uri) for row, answer in zip(blank, found, strict=True)]
+
+
+def _heard(endpoint: Endpoint, path: str, questions: Sequence[str], options: Mapping[str, Any]) -> list[Answer | VglammError]:
+    """What came before an error of the video stays answered."""
+    found: list[Answer | VglammError] = []
+    try:
+        for answer in endpoint.answers(path, questions, options):
+            found.append(answer)
+    except _FATAL:
+        raise
+    except VglammError as error:
+        found += [error] * (len(questions) - len(found))
+    return found
 
 
 def _of_frames(
@@ -142,7 +155,7 @@ def _of_frames(
     with closing(open_guarded(folder, limits, fps=fps)) as source, tempfile.TemporaryDirectory(prefix="vglamm-") as scratch:
         file = Path(scratch) / "frames.mp4"
         write_lossless(file, source)
-        found = list(endpoint.answers(str(file), questions, options))
+        found = _heard(endpoint, str(file), questions, options)
 
     def timed(answer: Answer) -> Answer:
         sampling = answer.sampling

@@ -23,11 +23,11 @@ from tests.unit.media.clips import encode
 from tests.unit.serve.canned import answer_of
 from vglamm import annotation
 from vglamm.answer import Answer
-from vglamm.errors import ConfigError, DialogueError, EnvironmentProblem, VglammError, VideoUnreadable
+from vglamm.errors import AnswerTooSlow, ConfigError, EnvironmentProblem, SessionGone, VglammError, VideoUnreadable
 
 
 class Spoken:
-    """Answers by itself. fail: raised or given for what is named so."""
+    """Answers by itself. fail: raised or given for what is named so. breaks: raised at what is named so."""
 
     at_once = 2
 
@@ -35,6 +35,7 @@ class Spoken:
         self.asked: list[tuple[str, str]] = []
         self.options: list[Mapping[str, Any]] = []
         self.fail: dict[str, VglammError] = {}
+        self.breaks: dict[str, VglammError] = {}
 
     def identity(self) -> str:
         return "canned"
@@ -46,6 +47,8 @@ class Spoken:
             raise self.fail[name]
         for question in questions:
             self.asked.append((name, question))
+            if question in self.breaks:
+                raise self.breaks[question]
             asked = Ask("videos/x", question, source="upload")
             yield self.fail.get(question) or answer_of(asked, VideoFacts((32, 48), 3, 1.0, 3.0))
 
@@ -98,10 +101,19 @@ def test_each_question_of_each_input_is_one_row(videos: Path, tmp_path: Path) ->
 
 def test_a_question_that_fails_fails_alone(videos: Path, tmp_path: Path) -> None:
     endpoint = Spoken()
-    endpoint.fail = {"and?": DialogueError("a", "b", "c")}
+    endpoint.fail = {"and?": AnswerTooSlow("silence", "an answer", "ask for less")}
     annotate_at(job_of(videos, tmp_path / "out"), endpoint, lambda progress: None)
     rows = [row for row in annotation.read(tmp_path / "out") if row.video.startswith("clip")]
-    assert [row.error_type for row in rows] == [None, "DialogueError"] * 3
+    assert [row.error_type for row in rows] == [None, "AnswerTooSlow"] * 3
+    assert all(row.error is None or "ask for less" in row.error for row in rows)
+
+
+def test_what_was_answered_before_a_video_failed_stays(videos: Path, tmp_path: Path) -> None:
+    endpoint = Spoken()
+    endpoint.breaks = {"and?": SessionGone("a", "b", "c")}
+    annotate_at(job_of(videos, tmp_path / "out"), endpoint, lambda progress: None)
+    rows = [row for row in annotation.read(tmp_path / "out") if row.video.startswith("clip")]
+    assert [row.error_type for row in rows] == [None, "SessionGone"] * 3
 
 
 def test_the_endpoints_own_troubles_end_the_job_which_goes_on_later(videos: Path, tmp_path: Path) -> None:
