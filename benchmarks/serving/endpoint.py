@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -69,9 +70,24 @@ class Endpoint:
         found = ray_serve.status().applications[self.app].deployments[deployment]
         return int(found.replica_states.get("RUNNING", 0))
 
+    def state(self) -> str:
+        """What Serve says of each deployment, which replicas have a name, and what Ray has left: for who waits in vain."""
+        found = ray_serve.status().applications[self.app]
+        lines = [f"{self.app}: {found.status} {found.message}"]
+        for name, one in found.deployments.items():
+            lines.append(f"{name}: {one.status} {one.message} {one.replica_states} {[str(actor) for actor in self.replicas(name)]}")
+        return "\n".join([*lines, f"of {ray.cluster_resources()} free: {ray.available_resources()}"])
+
 
 def _reach(actor: Any, work: Callable[[Any], Result]) -> Result:
     return work(actor._replica_impl._user_callable_wrapper._callable)
+
+
+def free_port() -> int:
+    """A port of this machine at which nobody listens yet."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
 
 
 def http(port: int) -> str:
@@ -82,7 +98,7 @@ def http(port: int) -> str:
 
 @contextmanager
 def served(
-    model: Path | str, spool: Path, profile: Profile, *, app: str = "vglamm", url: str = "", **args: Any
+    model: Path | str, spool: Path | str, profile: Profile, *, app: str = "vglamm", url: str = "", **args: Any
 ) -> Iterator[Endpoint]:
     """An endpoint while inside."""
     deploy(model, spool, profile, app=app, **args)
@@ -92,18 +108,30 @@ def served(
         ray_serve.delete(app)
 
 
-def deploy(model: Path | str, spool: Path, profile: Profile, *, app: str = "vglamm", **args: Any) -> None:
+def deploy(model: Path | str, spool: Path | str, profile: Profile, *, app: str = "vglamm", **args: Any) -> None:
     """Bring an endpoint up, or bring one that runs to this profile."""
     given = Args(model=str(model), name="fake", spool=str(spool), **args)
-    ray_serve.run(
-        application(given, profile, Settings(spool=str(spool))), name=app, route_prefix=f"/{app}" if app != "vglamm" else "/"
-    )
+    built = application(given, profile, Settings(spool=str(spool)))
+    with _unseeded():
+        ray_serve.run(built, name=app, route_prefix=f"/{app}" if app != "vglamm" else "/")
 
 
-def until(seconds: float, what: str) -> Iterator[None]:
-    """Polls until a deadline, which is an error. what: is waited for."""
+@contextmanager
+def _unseeded() -> Iterator[None]:
+    """Serve draws the versions of deployments from ``random``: seeded alike before each deployment, as tests are, it draws the old
+    one again, and nothing is updated."""
+    before = random.getstate()
+    random.seed()
+    try:
+        yield
+    finally:
+        random.setstate(before)
+
+
+def until(seconds: float, what: str, state: Callable[[], object] = lambda: "") -> Iterator[None]:
+    """Polls until a deadline, which is an error. what: is waited for. state: tells how things stand then."""
     last = time.monotonic() + seconds
     while time.monotonic() < last:
         yield
         time.sleep(0.2)
-    raise TimeoutError(f"{what} did not happen in {seconds:.0f} s")
+    raise TimeoutError(f"{what} did not happen in {seconds:.0f} s. {state()}".rstrip(". ") + ".")
