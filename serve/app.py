@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 from ray import serve as ray_serve
-from ray.serve.config import AutoscalingConfig, AutoscalingPolicy, BackpressureConfig
+from ray.serve.config import AutoscalingConfig, AutoscalingPolicy, BackpressureConfig, RequestRouterConfig
 from ray.serve.deployment import Application
 from ray.serve.handle import DeploymentHandle
 
@@ -21,6 +21,8 @@ from serve.tracking import pinned
 from vglamm.errors import ConfigError
 
 NAME = "vglamm"
+STICKY = ("pixel", "whole")
+"""Deployments whose replicas may have something for a request: features made ahead, a session."""
 
 
 class Args(BaseModel):
@@ -113,6 +115,8 @@ def deployed(kind: type, name: str, part: Part, profile: Profile) -> Any:
         "health_check_period_s": part.check,
         "health_check_timeout_s": max(30.0, 3 * part.check),
     }
+    if name in STICKY:
+        options["request_router_config"] = RequestRouterConfig(request_router_class="serve.sticky.Sticky")
     fewest, most = part.replicas
     if fewest == most:
         return ray_serve.deployment(kind).options(num_replicas=most, **options)

@@ -17,16 +17,19 @@ from typing import Any
 from ray.serve.handle import DeploymentHandle, DeploymentResponse
 
 from serve.contract import Ask, Correct, Done, Event, PhraseFound, Seen, Text, VideoFacts
+from serve.failures import RAISED
 from serve.kept import Bounds, Kept
 from serve.retry import Retry
 from serve.setup import Setup
 from serve.through import running
-from serve.wire import Asked, Film, Grounding, Header
+from serve.wire import Asked, Begun, Film, Grounding, Header
 from vglamm.compose import compose, corrected, tracks
 from vglamm.errors import WorkerLost
 from vglamm.records import Marks, Reply, Sight
 
 Row = tuple[int, list[Sight]]
+FEW = 4
+"""Questions in flight up to which pixel begins before it has prompts."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +55,23 @@ class Routed:
         profile = setup.profile
         self.handles, self.setup, self.retry = handles, setup, Retry(profile.retry_after)
         self.kept: Kept[tuple[Film, str, Any]] = Kept(Bounds(profile.sessions, profile.session_bytes, profile.session_seconds))
+        self.asked = 0
 
     async def stream(self, ask: Ask) -> AsyncGenerator[Event, None]:
+        self.asked += 1
+        try:
+            async with aclosing(self._answered(ask)) as events:
+                async for event in events:
+                    yield event
+        finally:
+            self.asked -= 1
+
+    async def _answered(self, ask: Ask) -> AsyncGenerator[Event, None]:
         began = time.perf_counter()
         model = self.setup.name(ask.model)
         film, handles = Film(ask.video, ask.sampling), self.handles.of(model)
         frames = handles.decode.frames.remote(film, 0)  # at once, beside vision and language
+        ahead = asyncio.ensure_future(self._ahead(handles, frames, self.asked))
         first_token = first_mask = None
         header, reply = None, None
         try:
@@ -76,13 +90,16 @@ class Routed:
             wrote = time.perf_counter()
             times, found = header.sampling.grounding_times, []
             if len(reply.prompts):
-                task = Grounding(film, len(times), ask.sampling.mode, prompts=reply.prompts)
+                task = Grounding(
+                    film, len(times), ask.sampling.mode, prompts=reply.prompts, begun=ahead.result() if ahead.done() else None
+                )
                 async with aclosing(self._tracked(handles, frames, task)) as rows:
                     async for position, sights in rows:
                         first_mask = time.perf_counter() - began if first_mask is None else first_mask
                         found.append(sights)
                         yield Seen(position, times[position], tuple(sights))
         finally:
+            ahead.cancel()
             frames.cancel()
         ended = time.perf_counter()
         spent = {name: header.spent.get(name, 0.0) for name in ("probe", "decode", "vision")}
@@ -178,7 +195,8 @@ class Routed:
         """Rows of pixel, none twice."""
 
         async def make(again: bool) -> AsyncGenerator[Row, None]:
-            stream = handles.pixel.options(stream=True).ground.remote(None if again else first, task)
+            pixel = handles.pixel.options(stream=True, **({"session_id": task.begun.replica} if task.begun and not again else {}))
+            stream = pixel.ground.remote(None if again else first, task)
             try:
                 async for rows in stream:
                     for row in rows:
@@ -192,6 +210,21 @@ class Routed:
                 if row[0] not in known:
                     known.add(row[0])
                     yield row
+
+    @staticmethod
+    async def _ahead(handles: Handles, frames: DeploymentResponse, asked: int) -> Begun | None:
+        """What pixel can do before it has prompts. It is a help for few: where many have asked, it would take the place of what they
+        ask for; where it fails, the tracking tells why or does without."""
+        if asked > FEW:
+            return None
+        begun = handles.pixel.begin.remote(frames)
+        try:
+            found: Begun | None = await begun
+        except RAISED:
+            return None
+        finally:
+            begun.cancel()
+        return found
 
     @staticmethod
     def _has(correction: Correct) -> bool:

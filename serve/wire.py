@@ -58,14 +58,23 @@ class Asked:
 
 
 @dataclass(frozen=True)
+class Begun:
+    """Work on a video that a pixel replica has done ahead: which replica, and the work's name there."""
+
+    replica: str
+    name: str
+
+
+@dataclass(frozen=True)
 class Grounding:
-    """What pixel is to track. frames: K. prompts: float[S, C], or marks by hand of one object."""
+    """What pixel is to track. frames: K. prompts: float[S, C], or marks by hand of one object. begun: what was done ahead."""
 
     film: Film
     frames: int
     mode: str
     prompts: NDArray[np.float32] | None = None
     marks: Marks | None = None
+    begun: Begun | None = None
 
     @property
     def objects(self) -> int:

@@ -28,9 +28,9 @@ from vglamm.language.lm import Language
 from vglamm.language.packing import pack
 from vglamm.pixel.anchor import MODES, Row, check_mode
 from vglamm.pixel.decoder import Pixel
-from vglamm.pixel.footage import Chunks, Footage
+from vglamm.pixel.footage import Ahead, Chunks, Footage
 from vglamm.pixel.marks import by_marks
-from vglamm.records import Marks, Reply, Track, VisionInput, VisualTokens
+from vglamm.records import Marks, PixelInput, Reply, Track, VisionInput, VisualTokens
 from vglamm.vision.encoder import Vision
 
 Part = TypeVar("Part", bound=nn.Module)
@@ -258,12 +258,14 @@ class LanguageStep(_Step[Language]):
 @dataclass(frozen=True)
 class PixelTask:
     """What to ground in one video. chunks: its grounding frames, see :class:`vglamm.pixel.footage.Footage`. prompts: float32[S, C].
-    frames: K, how many frames there are. mode: "video" (from frame 0 through memory, as published), "frames" or "anchor"."""
+    frames: K, how many frames there are. mode: "video" (from frame 0 through memory, as published), "frames" or "anchor".
+    ahead: what :meth:`PixelStep.ahead` made of this video."""
 
     chunks: Chunks
     prompts: NDArray[np.float32]
     frames: int
     mode: str = "video"
+    ahead: Ahead | None = None
 
 
 class PixelStep(_Step[Pixel]):
@@ -300,9 +302,16 @@ class PixelStep(_Step[Pixel]):
         if not len(task.prompts):
             return iter(())
         keep = task.mode == "anchor" and task.frames <= self.part.config.cache
-        footage = Footage(self.part, task.chunks, task.frames, keep=keep)
+        footage = Footage(self.part, task.chunks, task.frames, keep=keep, ahead=task.ahead)
         prompts_SC = torch.from_numpy(task.prompts).to(self.device, torch.float32)
         return self._guarded(MODES[task.mode](self.part, footage, prompts_SC))
+
+    @torch.inference_mode()
+    def ahead(self, chunks: Sequence[PixelInput]) -> Ahead:
+        """What can be done before there are prompts: features of the first frames, of all in ``chunks`` at most. They stay on the
+        device."""
+        with self._precision():
+            return Footage(self.part, chunks, sum(len(chunk.frames) for chunk in chunks)).ahead()
 
     def correct(self, chunks: Chunks, frames: int, marks: Marks) -> Iterator[Row]:
         """(position, [sight]) of one object that was marked by hand: first the marked frame, then those after it, then those before

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import OrderedDict
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 from ray import serve as ray_serve
@@ -18,10 +20,14 @@ from serve.feed import Feed
 from serve.setup import Setup
 from serve.station import Station
 from serve.tracking import weights
-from serve.wire import Grounding
+from serve.wire import Begun, Grounding
 from vglamm.pixel.anchor import Row
+from vglamm.pixel.footage import Ahead
 from vglamm.records import PixelInput
 from vglamm.steps import PixelStep, PixelTask
+
+BEGUN = 4
+"""Videos of which a replica keeps features that nobody has asked for yet, at most."""
 
 
 @dataclass
@@ -50,8 +56,22 @@ class Pixel:
     def __init__(self, setup: Setup, decode: DeploymentHandle) -> None:
         self.setup, self.decode, self.station = setup, decode, Station(setup.profile, setup.profile.pixel)
         self.step = self._load("")
+        self.begun: OrderedDict[str, Ahead] = OrderedDict()
         self.turn.set_max_batch_size(setup.profile.pixel.batch)
         self.turn.set_batch_wait_timeout_s(0.0)  # whoever comes while a batch is at work is in the next
+
+    async def begin(self, first: list[PixelInput]) -> Begun | None:
+        """Make features of a video's first frames while its text is still being written, if there is nothing else to do."""
+        if self.station.gauge.load:
+            return None
+        name = ray_serve.get_multiplexed_model_id()
+        step = await self.other(name) if name else self.step
+        frames = min(sum(len(chunk.frames) for chunk in first), 1 + step.part.config.chunk)
+        begun = Begun(ray_serve.get_replica_context().replica_id.unique_id, uuid4().hex)
+        self.begun[begun.name] = await self.station.count(frames, step.ahead, first)
+        while len(self.begun) > BEGUN:
+            self.begun.popitem(last=False)
+        return begun
 
     async def ground(self, first: list[PixelInput] | None, task: Grounding) -> AsyncGenerator[list[Row], None]:
         """Rows as of :class:`vglamm.steps.PixelStep`, in as many pieces as it takes; the first holds one row. first: the first
@@ -60,7 +80,8 @@ class Pixel:
         step = await self.other(name) if name else self.step
         feed = Feed(self.decode, task.film, first, self.setup.profile.window, name)
         left, objects = task.frames * task.objects, task.objects
-        stride = Stride(_rows(step, feed, task), 1, objects)
+        ahead = None if task.begun is None else self.begun.pop(task.begun.name, None)
+        stride = Stride(_rows(step, feed, task, ahead), 1, objects)
         self.station.gauge.take(left)
         try:
             while True:
@@ -110,11 +131,11 @@ class Pixel:
         self.station.close()
 
 
-def _rows(step: PixelStep, feed: Feed, task: Grounding) -> Iterator[Row]:
+def _rows(step: PixelStep, feed: Feed, task: Grounding, ahead: Ahead | None) -> Iterator[Row]:
     if task.marks is not None:
         return step.correct(feed, task.frames, task.marks)
     assert task.prompts is not None, "prompts or marks"
-    return step.stream(PixelTask(feed, task.prompts, task.frames, task.mode))
+    return step.stream(PixelTask(feed, task.prompts, task.frames, task.mode, ahead))
 
 
 def _work(stride: Stride) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
@@ -17,20 +19,31 @@ FrameSource = Callable[[int, int], Iterable[PixelInput]]
 Chunks = FrameSource | Iterable[PixelInput]
 
 
+@dataclass(frozen=True)
+class Ahead:
+    """Features of the first frames of a video, made before it is known what to look for in them. size: (H, W) of the source.
+    batches: as :meth:`Footage.batches` makes them from frame 0 on."""
+
+    size: tuple[int, int]
+    batches: tuple[Features, ...]
+
+
 class Footage:
     """Features of the frames of one video, made when they are asked for.
 
     chunks: a :data:`FrameSource`; or the chunks of all ``frames`` frames, as a list (can be read again) or an iterator (once).
     keep: hold every feature once made, so that the trunk sees each frame once however often it is asked for.
+    ahead: of the same video; whoever reads from frame 0 on first gets them.
     """
 
-    def __init__(self, pixel: Pixel, chunks: Chunks, frames: int, *, keep: bool = False) -> None:
+    def __init__(self, pixel: Pixel, chunks: Chunks, frames: int, *, keep: bool = False, ahead: Ahead | None = None) -> None:
         if frames < 1:
             raise VideoError(f"{frames} grounding frames", "at least 1", "choose frames that the video has")
         self.pixel, self.frames, self.keep = pixel, frames, keep
         self._source = chunks if callable(chunks) else _held(chunks) if isinstance(chunks, Sequence) else _once(chunks, frames)
         self._kept: list[Features] = []
-        self._size: tuple[int, int] | None = None
+        self._ahead = () if ahead is None else ahead.batches
+        self._size = None if ahead is None else ahead.size
 
     @property
     def size(self) -> tuple[int, int]:
@@ -80,6 +93,11 @@ class Footage:
         """(position of the first, features) of ``config.chunk`` frames at a time, whatever chunks the source gives; at first of one
         frame alone, so that its mask does not wait for others."""
         chunk = 1
+        if first == 0:  # elsewhere a batch would be cut otherwise, which changes its last bits
+            ready, self._ahead = self._ahead, ()
+            for features in ready:
+                yield first, features
+                first, chunk = first + len(features), self.pixel.config.chunk
         held: list[NDArray[np.uint8]] = []
         for part in self._read(first, stop):
             held.extend(part.frames)
@@ -88,6 +106,11 @@ class Footage:
                 held, first, chunk = held[chunk:], first + chunk, self.pixel.config.chunk
         if held:
             yield first, self._features(np.stack(held))
+
+    def ahead(self) -> Ahead:
+        """Features of the first frame and of one more chunk."""
+        batches = tuple(features for _, features in islice(self.batches(0, self.frames), 2))
+        return Ahead(self.size, batches)
 
     def _all(self) -> list[Features]:
         if not self._kept:

@@ -1,11 +1,13 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from tests.unit.pixel.conftest import clip, counted
 from vglamm.errors import VideoError
 from vglamm.pixel.footage import Footage
+from vglamm.records import PixelInput
 
 
 def read(rows):
@@ -83,3 +85,25 @@ def test_chunks_that_do_not_fit_are_refused(pixel, change, word):
 def test_no_frame_is_refused(pixel):
     with pytest.raises(VideoError, match="0 grounding frames"):
         Footage(pixel, [], 0)
+
+
+@pytest.mark.parametrize("frames", [1, 3, 8])
+@pytest.mark.parametrize("keep", [False, True])
+def test_what_was_made_ahead_is_what_would_be_made(pixel, frames, keep):
+    chunks = clip(pixel, frames, 2)
+    plain = Footage(pixel, chunks, frames, keep=keep)
+    expected = list(plain.forwards())
+    ahead = Footage(pixel, chunks[:2], min(frames, 4)).ahead()
+    with counted(pixel) as calls:
+        footage = Footage(pixel, lambda first, stop: _of(chunks, first, stop), frames, keep=keep, ahead=ahead)
+        found = list(footage.forwards())
+    assert calls == [3, 1][: 2 * (frames > 4)], "the trunk sees no frame twice"
+    for (k, one), (j, other) in zip(found, expected, strict=True):
+        assert k == j
+        assert all(torch.equal(a, b) for a, b in zip(one.levels, other.levels, strict=True))
+    assert footage.size == plain.size
+
+
+def _of(chunks, first, stop):
+    frames = np.concatenate([part.frames for part in chunks])[first:stop]
+    yield PixelInput(frames, chunks[0].size, first)

@@ -14,9 +14,9 @@ from ray.serve.exceptions import BackPressureError
 from serve.contract import Ask, Correct, Done, PhraseFound, Seen, Text, Watching
 from serve.profile import Profile
 from serve.retry import Retry
-from serve.routed import Handles, Routed
+from serve.routed import FEW, Handles, Routed
 from serve.setup import Setup
-from serve.wire import Header
+from serve.wire import Begun, Header
 from vglamm.errors import ModelUnknown, Overloaded, VideoTooLarge, WorkerLost
 from vglamm.media import rle
 from vglamm.media.limits import Limits
@@ -65,12 +65,15 @@ class Response:
 
 
 class Part:
-    """A deployment's handle. script: what each call gives in turn, the last for all that follow; asked: with what it was called."""
+    """A deployment's handle. script: what each call gives in turn, the last for all that follow; begun: what is begun ahead; asked:
+    with what it was called, but for that; chosen: options of its handles."""
 
-    def __init__(self, name: str, *script: list[Any]) -> None:
+    def __init__(self, name: str, *script: list[Any], begun: Any = None) -> None:
         self.name, self.script, self.asked, self.given = name, list(script), [], []
+        self.begun, self.begins, self.chosen = begun, [], []
 
-    def options(self, **_: Any) -> Part:
+    def options(self, **chosen: Any) -> Part:
+        self.chosen.append(chosen)
         return self
 
     def __getattr__(self, method: str) -> Any:
@@ -78,6 +81,9 @@ class Part:
 
         class Method:
             def remote(self, *given: Any) -> Response:
+                if method == "begin":
+                    part.begins.append(Response("begin", [part.begun]))
+                    return part.begins[-1]
                 part.asked.append((method, *given))
                 items = part.script.pop(0) if len(part.script) > 1 else part.script[0]
                 part.given.append(Response(f"{part.name}.{method}", items))
@@ -126,6 +132,40 @@ def test_frames_for_pixel_are_asked_for_at_once_and_everything_goes_by_reference
 
 
 LOST = ActorDiedError()
+
+
+def test_pixel_begins_before_there_are_prompts_and_goes_on_where_it_began():
+    pixel = Part("pixel", [[ROWS[0]], list(ROWS[1:])], begun=Begun("replica", "work"))
+    backend, _ = routed(pixel=pixel)
+    heard(backend, ASK)
+    [(_, _, task)] = pixel.asked
+    assert task.begun == Begun("replica", "work")
+    assert {"stream": True, "session_id": "replica"} in pixel.chosen
+
+
+@pytest.mark.parametrize("begun", [None, LOST, BackPressureError(num_queued_requests=1, max_queued_requests=1)])
+def test_what_could_not_be_begun_ahead_is_done_when_it_is_asked_for(begun: Any):
+    pixel = Part("pixel", [[ROWS[0]], list(ROWS[1:])], begun=begun)
+    backend, _ = routed(pixel=pixel)
+    assert [type(event) for event in heard(backend, ASK)] == [Text, PhraseFound, *[Seen] * FRAMES, Done]
+    [(_, _, task)] = pixel.asked
+    assert task.begun is None
+    assert {"stream": True} in pixel.chosen
+
+
+def test_where_many_ask_nothing_is_begun_ahead():
+    backend, handles = routed()
+
+    async def ask() -> None:
+        await asyncio.gather(*(_all(backend.stream(ASK)) for _ in range(2 * FEW)))
+
+    asyncio.run(ask())
+    assert len(handles.pixel.begins) == FEW
+    assert backend.asked == 0
+
+
+async def _all(events: Any) -> list[Any]:
+    return [event async for event in events]
 
 
 def test_a_lost_language_replica_is_asked_once_more_and_nothing_is_told_twice():
