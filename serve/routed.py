@@ -213,8 +213,8 @@ class Routed:
 
     @staticmethod
     async def _ahead(handles: Handles, frames: DeploymentResponse, asked: int) -> Begun | None:
-        """What pixel can do before it has prompts. It is a help for few: where many have asked, it would take the place of what they
-        ask for; where it fails, the tracking tells why or does without."""
+        """What pixel can do before it has prompts. It is a help for few: where many have asked, it would take the place of what
+        they ask for; where it fails, the tracking tells why or does without."""
         if asked > FEW:
             return None
         begun = handles.pixel.begin.remote(frames)

@@ -10,8 +10,8 @@ from ray.serve.request_router import PendingRequest, RunningReplica
 
 class Sticky(PowerOfTwoChoicesRequestRouter):
     """``session_id`` of a handle's options is the id of a replica that has something for this request, or any name, of which the
-    same replica is made as long as the same replicas run (rendezvous hashing). It is a wish: where that replica is full or gone, and
-    for requests without one, Serve's usual choice between two decides."""
+    same replica is made as long as the same replicas run (rendezvous hashing). It is a wish: where that replica is full or gone,
+    and for requests without one, Serve's usual choice between two decides."""
 
     async def choose_replicas(
         self, candidate_replicas: list[RunningReplica], pending_request: PendingRequest | None = None
