@@ -8,8 +8,7 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from serve.client import ANSWER_SECONDS, Client
-from vglamm.answer import Answer
+from serve.client import ANSWER_SECONDS, Answered, Client
 from vglamm.errors import AnswerTooSlow, DialogueError, EnvironmentProblem, MaskError, ServeError, VglammError, VideoFrameError
 
 _OF_A_QUESTION = (DialogueError, VideoFrameError, MaskError, AnswerTooSlow)
@@ -35,9 +34,9 @@ class Remote:
         said = self.client.ask(_pixel(), "What is it?", model=self.model, keep=False, max_new_tokens=1)
         return said.answer.model
 
-    def answers(self, path: str, questions: Sequence[str], options: Mapping[str, Any]) -> Iterator[Answer | VglammError]:
-        """The video's tokens are kept in a session while it lasts; no question is told of another. A question that a ready server is
-        silent about fails alone. EnvironmentProblem if it is the server that hangs."""
+    def answers(self, path: str, questions: Sequence[str], options: Mapping[str, Any]) -> Iterator[Answered | VglammError]:
+        """The video's tokens are kept in a session while it lasts; no question is told of another. A question about which a ready
+        server is silent fails alone. EnvironmentProblem if it is the server that hangs."""
         with self._judged():
             video = self.client.upload(path)
         session, there = None, True
@@ -52,7 +51,7 @@ class Remote:
                     yield error
                     continue
                 session = said.session
-                yield said.answer
+                yield said
                 if said.turn + 1 == _TURNS and session is not None:
                     self.client.end(session)
                     session = None

@@ -41,7 +41,8 @@ CONNECT_SECONDS, ANSWER_SECONDS = 10.0, 900.0
 
 @dataclass(frozen=True)
 class Answered:
-    """The end of a stream. session, turn: to go on with; None where nothing is kept. video: its id on the server."""
+    """The end of a stream. session, turn: to go on with; None where nothing is kept. video: its id on the server. written_tokens:
+    of the answer; None of a correction, and from a server that does not tell."""
 
     answer: Answer
     session: str | None
@@ -49,6 +50,7 @@ class Answered:
     video: str
     first_token_s: float
     first_mask_s: float | None
+    written_tokens: int | None = None
 
 
 Event = Text | PhraseFound | Seen | Answered

@@ -34,6 +34,7 @@ class Turned:
             "video": self.video,
             "first_token_s": self.done.first_token_s,
             "first_mask_s": self.done.first_mask_s,
+            "written_tokens": self.done.written_tokens,
         }
         return f'{{"answer":{self.done.answer.to_json()},{json.dumps(rest)[1:]}'
 

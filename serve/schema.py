@@ -101,7 +101,8 @@ class Video(BaseModel):
 
 
 class Answered(BaseModel):
-    """answer: see docs/answer.schema.json. session, turn: to go on with; null where nothing is kept."""
+    """answer: see docs/answer.schema.json. session, turn: to go on with; null where nothing is kept. written_tokens: of the answer;
+    null where none was written, as of a correction."""
 
     answer: dict[str, Any]
     session: str | None
@@ -109,6 +110,7 @@ class Answered(BaseModel):
     video: str
     first_token_s: float
     first_mask_s: float | None
+    written_tokens: int | None
 
 
 class Turn(BaseModel):

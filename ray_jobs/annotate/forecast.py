@@ -96,7 +96,7 @@ def _here(job: BulkJob) -> tuple[Annotated, str]:
 
 
 def _there(job: BulkJob, endpoint: Endpoint) -> Annotated:
-    return lambda one: any(row.answer is not None for row in rows_from(one, job, endpoint))
+    return lambda one: any(row.answer is not None for row in rows_from(one, job, endpoint)[0])
 
 
 def _size(uri: str) -> int | None:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -41,6 +41,15 @@ _FATAL = (EnvironmentProblem, Unauthorised)
 """Of the endpoint, not of a video: the job ends, and the same command goes on later."""
 
 
+class Said(Protocol):
+    """An answer. written_tokens: of it; None if they are not counted there."""
+
+    @property
+    def answer(self) -> Answer: ...
+    @property
+    def written_tokens(self) -> int | None: ...
+
+
 class Endpoint(Protocol):
     """What answers. at_once: videos at a time."""
 
@@ -50,10 +59,18 @@ class Endpoint(Protocol):
         """What model answers there, as ``Answer.model`` says it."""
         ...
 
-    def answers(self, path: str, questions: Sequence[str], options: Mapping[str, Any]) -> Iterator[Answer | VglammError]:
+    def answers(self, path: str, questions: Sequence[str], options: Mapping[str, Any]) -> Iterator[Said | VglammError]:
         """For each question about a local video its answer, each alone, or why there is none. A VglammError of the video itself is
         raised. options: of :func:`vglamm.frames.choose`, ``mode`` and ``max_new_tokens``."""
         ...
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What came of the questions about one video. tokens: that were written; None if the endpoint does not count them."""
+
+    found: list[Answer | VglammError]
+    tokens: int | None = 0
 
 
 def annotate_at(job: BulkJob, endpoint: Endpoint, watch: Callable[[Progress], None]) -> Summary:
@@ -64,7 +81,9 @@ def annotate_at(job: BulkJob, endpoint: Endpoint, watch: Callable[[Progress], No
         job: BulkJob, ledger: Ledger, missing: list[Job], parts: Parts, summary: Summary, watch: Callable[[Progress], None]
     ) -> None:
         left, board = iter(missing), _Board()
-        going: dict[Future[list[Annotation]], Job] = {}  # what waits here is bounded, and what is written is forgotten
+        going: dict[
+            Future[tuple[list[Annotation], int | None]], Job
+        ] = {}  # what waits here is bounded, and what is written is forgotten
         with ThreadPoolExecutor(endpoint.at_once) as pool:
             try:
                 while True:
@@ -73,9 +92,9 @@ def annotate_at(job: BulkJob, endpoint: Endpoint, watch: Callable[[Progress], No
                     if not going:
                         break
                     for done in wait(going, timeout=_PERIOD, return_when=FIRST_COMPLETED).done:
-                        position, rows = going.pop(done).position, done.result()
+                        position, (rows, tokens) = going.pop(done).position, done.result()
                         ledger.write(position, rows)
-                        summary.add(_told(rows))
+                        summary.add(_told(rows, tokens))
                         parts.done(position)
                     watch(summary.progress(board.read()))
             finally:
@@ -97,16 +116,17 @@ class _Board(Board):
             super().take(note)
 
 
-def _noted(one: Job, job: BulkJob, endpoint: Endpoint, board: Board) -> list[Annotation]:
+def _noted(one: Job, job: BulkJob, endpoint: Endpoint, board: Board) -> tuple[list[Annotation], int | None]:
     began = time.perf_counter()
-    rows = rows_from(one, job, endpoint)
+    rows, tokens = rows_from(one, job, endpoint)
     failed = all(row.answer is None for row in rows)
     board.take(Note(STAGE, "here", threading.get_native_id(), 1, int(failed), time.perf_counter() - began, time.time()))
-    return rows
+    return rows, tokens
 
 
-def rows_from(one: Job, job: BulkJob, endpoint: Endpoint) -> list[Annotation]:
-    """The rows of one video, not yet written. What the video causes becomes their error."""
+def rows_from(one: Job, job: BulkJob, endpoint: Endpoint) -> tuple[list[Annotation], int | None]:
+    """The rows of one video, not yet in the folder, and its tokens as of :class:`Heard`. What the video causes becomes their
+    error."""
     from ray_jobs.annotate.run import parcel_of
 
     parcel, limits = parcel_of(one, job), job.settings.limits
@@ -121,41 +141,46 @@ def rows_from(one: Job, job: BulkJob, endpoint: Endpoint) -> list[Annotation]:
         with local_copy(one.uri, limits) as path:
             if os.path.isdir(path):
                 parcel = Parcel(parcel.position, parcel.plain | {"sha256": sha256(path)})
-                found = _of_frames(path, source_fps, limits, one.questions, options, endpoint)
+                heard = _of_frames(path, source_fps, limits, one.questions, options, endpoint)
             else:
                 limits.check_file(path)
                 parcel = Parcel(parcel.position, parcel.plain | {"sha256": sha256(path)})
-                found = _heard(endpoint, path, one.questions, options)
+                heard = _heard(endpoint, path, one.questions, options)
     except _FATAL:
         raise
     except VglammError as error:
-        found = [error] * len(one.questions)
+        heard = Heard([error] * len(one.questions))
     blank = rows_of(parcel.fail("", ""))
-    return [_row(row, answer, one.uri) for row, answer in zip(blank, found, strict=True)]
+    return [_row(row, answer, one.uri) for row, answer in zip(blank, heard.found, strict=True)], heard.tokens
 
 
-def _heard(endpoint: Endpoint, path: str, questions: Sequence[str], options: Mapping[str, Any]) -> list[Answer | VglammError]:
+def _heard(endpoint: Endpoint, path: str, questions: Sequence[str], options: Mapping[str, Any]) -> Heard:
     """What came before an error of the video stays answered."""
     found: list[Answer | VglammError] = []
+    tokens: int | None = 0
     try:
-        for answer in endpoint.answers(path, questions, options):
-            found.append(answer)
+        for said in endpoint.answers(path, questions, options):
+            if isinstance(said, VglammError):
+                found.append(said)
+                continue
+            found.append(said.answer)
+            tokens = None if tokens is None or said.written_tokens is None else tokens + said.written_tokens
     except _FATAL:
         raise
     except VglammError as error:
         found += [error] * (len(questions) - len(found))
-    return found
+    return Heard(found, tokens)
 
 
 def _of_frames(
     folder: str, fps: float | None, limits: Limits, questions: Sequence[str], options: Mapping[str, Any], endpoint: Endpoint
-) -> list[Answer | VglammError]:
+) -> Heard:
     """Answers about a folder of frames, which is sent as a file of the same pictures. Their times are those of the folder, which
     differ from the file's in the last bits."""
     with closing(open_guarded(folder, limits, fps=fps)) as source, tempfile.TemporaryDirectory(prefix="vglamm-") as scratch:
         file = Path(scratch) / "frames.mp4"
         write_lossless(file, source)
-        found = _heard(endpoint, str(file), questions, options)
+        heard = _heard(endpoint, str(file), questions, options)
 
     def timed(answer: Answer) -> Answer:
         sampling = answer.sampling
@@ -164,7 +189,7 @@ def _of_frames(
             answer, sampling=replace(sampling, llm_times=llm, grounding_times=grounding, source_fps=float(source.info.fps))
         )
 
-    return [timed(answer) if isinstance(answer, Answer) else answer for answer in found]
+    return replace(heard, found=[timed(one) if isinstance(one, Answer) else one for one in heard.found])
 
 
 def _row(blank: Annotation, found: Answer | VglammError, uri: str) -> Annotation:
@@ -173,15 +198,15 @@ def _row(blank: Annotation, found: Answer | VglammError, uri: str) -> Annotation
     return replace(blank, status=OK, answer=replace(found, source=uri), error_type=None, error=None)
 
 
-def _told(rows: list[Annotation]) -> dict[str, Any]:
-    """A receipt, as of the pools. Tokens are the server's to count: None."""
+def _told(rows: list[Annotation], tokens: int | None) -> dict[str, Any]:
+    """A receipt, as of the pools."""
     answers = [row.answer for row in rows if row.answer is not None]
     return {
         "rows": len(rows),
         "failed": len(rows) - len(answers),
         "phrases": sum(len(answer.phrases) for answer in answers),
         "seen": len(answers[0].sampling.llm_indices) if answers else 0,
-        "tokens": None,
+        "tokens": tokens,
         "frames": sum(len(answer.tracks[0].rle) for answer in answers[:1] if answer.tracks),
         "masks": sum(len(track.rle) for answer in answers for track in answer.tracks),
         "timings": answers[0].timings if answers else {},

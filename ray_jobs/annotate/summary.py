@@ -19,7 +19,7 @@ MADE = {
     "vision": ("seen",),
     "language": ("tokens",),
     "pixel": ("frames", "masks"),
-    "endpoint": ("seen", "frames", "masks"),
+    "endpoint": ("seen", "tokens", "frames", "masks"),
 }
 """What the work of a stage is counted in. seen: frames that the language model sees. frames: those that get masks. endpoint: all
 stages, somewhere else."""

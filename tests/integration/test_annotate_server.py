@@ -46,8 +46,9 @@ def test_rows_are_bit_for_bit_what_ask_says(talker: Path, tmp_path: Path) -> Non
         served(api(backend, Settings(spool=spool))) as url,
         closing(Remote(url, at_once=1)) as remote,
     ):
-        annotate_at(replace(job, model=remote.identity()), remote, lambda progress: None)
+        summary = annotate_at(replace(job, model=remote.identity()), remote, lambda progress: None)
     rows = list(annotation.read(tmp_path / "out"))
+    assert summary.to_tree()["this_run"]["per_second"]["tokens"] > 0, "as the server counts them"
     assert [row.status for row in rows] == ["ok"] * 4 + ["failed"] * 2 + ["ok"] * 2
     for row in (row for row in rows if row.status == "ok"):
         assert row.answer is not None

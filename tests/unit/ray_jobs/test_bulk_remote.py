@@ -18,6 +18,7 @@ from ray_jobs.annotate.profile import load_profile
 from ray_jobs.annotate.remote import annotate_at
 from ray_jobs.annotate.run import BulkJob
 from ray_jobs.annotate.stages import Settings
+from serve.client import Answered
 from serve.contract import Ask, VideoFacts
 from tests.unit.media.clips import encode
 from tests.unit.serve.canned import answer_of
@@ -25,11 +26,14 @@ from vglamm import annotation
 from vglamm.answer import Answer
 from vglamm.errors import AnswerTooSlow, ConfigError, EnvironmentProblem, SessionGone, VglammError, VideoUnreadable
 
+TOKENS = 7
+
 
 class Spoken:
     """Answers by itself. fail: raised or given for what is named so. breaks: raised at what is named so."""
 
     at_once = 2
+    tokens: int | None = TOKENS
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, str]] = []
@@ -40,7 +44,7 @@ class Spoken:
     def identity(self) -> str:
         return "canned"
 
-    def answers(self, path: str, questions: Sequence[str], options: Mapping[str, Any]) -> Iterator[Answer | VglammError]:
+    def answers(self, path: str, questions: Sequence[str], options: Mapping[str, Any]) -> Iterator[Answered | VglammError]:
         name = Path(path).name
         self.options.append(options)
         if name in self.fail:
@@ -50,7 +54,8 @@ class Spoken:
             if question in self.breaks:
                 raise self.breaks[question]
             asked = Ask("videos/x", question, source="upload")
-            yield self.fail.get(question) or answer_of(asked, VideoFacts((32, 48), 3, 1.0, 3.0))
+            answer = answer_of(asked, VideoFacts((32, 48), 3, 1.0, 3.0))
+            yield self.fail.get(question) or Answered(answer, None, 0, "v", 0.1, 0.2, self.tokens)
 
 
 @pytest.fixture(scope="module")
@@ -91,12 +96,20 @@ def test_each_question_of_each_input_is_one_row(videos: Path, tmp_path: Path) ->
     assert (stage["done"], stage["queued"], stage["failed"]) == (4, 0, 2)
     assert (told[-1].done, told[-1].videos) == (4, 4), "what is skipped is no work that is left"
     run = summary.to_tree()["this_run"]
-    assert (run["tokens"], run["per_second"]["tokens"]) == (None, None), "nobody here counts them"
+    assert (run["tokens"], run["per_second"]["tokens"]) == (4 * TOKENS, pytest.approx(4 * TOKENS / run["seconds"], rel=0.05))
+    assert summary.to_tree()["stages"]["endpoint"]["per_second"]["tokens"] > 0
     assert run["masks"] > 0
     assert run["per_second"]["masks"] > 0
     again = annotate_at(job_of(videos, tmp_path / "out"), endpoint, lambda progress: None)
     assert (again.done, len(endpoint.asked)) == (0, 4)
     assert list(annotation.read(tmp_path / "out")) == rows
+
+
+def test_tokens_that_an_endpoint_does_not_tell_are_not_made_up(videos: Path, tmp_path: Path) -> None:
+    endpoint = Spoken()
+    endpoint.tokens = None
+    run = annotate_at(job_of(videos, tmp_path / "out"), endpoint, lambda progress: None).to_tree()["this_run"]
+    assert (run["tokens"], run["per_second"]["tokens"]) == (None, None)
 
 
 def test_a_question_that_fails_fails_alone(videos: Path, tmp_path: Path) -> None:
@@ -141,12 +154,12 @@ def test_what_is_written_is_forgotten(tmp_path: Path) -> None:
     kept: list[weakref.ref[Answer]] = []
 
     class Kept(Spoken):
-        def answers(self, *given: Any) -> Iterator[Answer | VglammError]:
-            for answer in super().answers(*given):
-                assert isinstance(answer, Answer)
-                kept.append(weakref.ref(answer))
+        def answers(self, *given: Any) -> Iterator[Answered | VglammError]:
+            for said in super().answers(*given):
+                assert isinstance(said, Answered)
+                kept.append(weakref.ref(said.answer))
                 alive.append(sum(one() is not None for one in kept))
-                yield answer
+                yield said
 
     annotate_at(job_of(tmp_path / "t.jsonl", tmp_path / "out"), Kept(), lambda progress: None)
     assert len(kept) == 80
@@ -164,7 +177,7 @@ def test_a_folder_of_frames_is_sent_as_a_file_and_told_by_its_own_times(tmp_path
     (tmp_path / "t.jsonl").write_text(json.dumps({"uri": str(folder), "source_fps": 7.0}) + "\n")
 
     class Seen(Spoken):
-        def answers(self, path: str, *given: Any) -> Iterator[Answer | VglammError]:
+        def answers(self, path: str, *given: Any) -> Iterator[Answered | VglammError]:
             sent.append(open_video(path).frames_at(range(3))[:, 0, 0, 0].tolist())
             return super().answers(path, *given)
 

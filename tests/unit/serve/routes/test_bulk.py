@@ -12,12 +12,11 @@ import pytest
 
 from serve import attend
 from serve.bulk import Remote
-from serve.client import Client
+from serve.client import Answered, Client
 from serve.contract import Ask, Event
 from serve.ingress import api
 from serve.settings import Settings
-from tests.unit.serve.canned import Canned, served, spooled
-from vglamm.answer import Answer
+from tests.unit.serve.canned import PIECES, Canned, served, spooled
 from vglamm.errors import AnswerTooSlow, EnvironmentProblem
 
 SILENCE = 1.0
@@ -87,14 +86,15 @@ def test_an_answer_may_take_longer_than_the_client_bears_silence(
     monkeypatch.setattr(attend, "_SILENCE", 0.05)
     slow.held, wire.enough = True, slow.go_on
     slow.go_on(1)  # the first piece of text, and then for a long time nothing
-    [answer] = remote.answers(str(clip), ["who?"], {})
-    assert isinstance(answer, Answer)
+    [said] = remote.answers(str(clip), ["who?"], {})
+    assert isinstance(said, Answered)
+    assert said.written_tokens == len(PIECES)
     assert wire.beats >= BEATS
 
 
 def test_a_question_that_a_server_is_silent_about_fails_alone(slow: Slow, remote: Remote, clip: Path) -> None:
     found = list(remote.answers(str(clip), ["who?", "slow?", "and?"], {}))
-    assert [type(one) for one in found] == [Answer, AnswerTooSlow, Answer]
+    assert [type(one) for one in found] == [Answered, AnswerTooSlow, Answered]
     assert f"nothing was heard for {SILENCE:g} s" in str(found[1])
     assert slow.opened.acquire(timeout=60)
     assert slow.ended.acquire(timeout=60), "the server gave up what nobody waits for"
@@ -106,7 +106,7 @@ def test_a_server_that_hangs_altogether_is_the_servers_fault(
 ) -> None:
     monkeypatch.setattr("serve.client.CONNECT_SECONDS", SILENCE)
     found = remote.answers(str(clip), ["who?", "and?"], {})
-    assert isinstance(next(found), Answer)
+    assert isinstance(next(found), Answered)
     wire.hangs = None
     with pytest.raises(EnvironmentProblem, match=r"nor that it is ready.*the same command goes on"):
         next(found)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from serve.bulk import _TURNS, Remote
+from serve.client import Answered
 from serve.ingress import api
 from serve.settings import Settings
 from tests.unit.serve.canned import RAW, TEXT, Canned, served, spooled
@@ -71,7 +72,7 @@ def test_bulk_asks_each_question_alone_about_one_upload(url: str, clip: Path, ca
     questions = [f"{number}?" for number in range(_TURNS + 2)]
     with closing(Remote(url, TOKEN)) as remote:
         answers = list(remote.answers(str(clip), questions, {"fps": 2.0, "mode": "frames", "max_new_tokens": 5}))
-    assert [answer.question for answer in answers if isinstance(answer, Answer)] == questions
+    assert [said.answer.question for said in answers if isinstance(said, Answered)] == questions
     assert {ask.history for ask in canned.asks} == {()}
     assert {(ask.sampling.fps, ask.sampling.mode, ask.writing.max_new_tokens) for ask in canned.asks} == {(2.0, "frames", 5)}
     assert len({ask.video for ask in canned.asks}) == 1

@@ -56,6 +56,7 @@ def test_a_stream_gives_the_events_of_the_contract(own: Client, canned: Canned, 
     events = list(own.stream(video, "who?", watching=Watching(fps=2.0, mode="frames"), writing=Writing(seed=3)))
     end = events[-1]
     assert isinstance(end, Answered)
+    assert end.written_tokens == len(PIECES)
     assert [event.piece for event in events if isinstance(event, Text)] == list(PIECES)
     assert [event for event in events if isinstance(event, PhraseFound)] == [PhraseFound(0, "a cat")]
     seen = [event for event in events if isinstance(event, Seen)]
@@ -81,7 +82,7 @@ def test_corrections_and_exports(own: Client, clip: Path) -> None:
     said = own.ask(own.upload(clip), "who?")
     assert said.session is not None
     corrected = own.correct(said.session, 0, 0, 3, points=[(5, 5, 1)])
-    assert corrected.answer.warnings == ("corrected",)
+    assert (corrected.answer.warnings, corrected.written_tokens) == (("corrected",), None)
     assert Answer.from_json(own.export(said.session, 0, "answer.json")) == corrected.answer
     assert {"images", "annotations", "videos"} <= set(json.loads(own.export(said.session, 0, "coco.json")))
 
