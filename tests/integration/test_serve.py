@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 
-from benchmarks.serving.endpoint import Endpoint, served, small, until
+from benchmarks.serving.endpoint import Endpoint, free_port, http, served, small, until
+from benchmarks.serving.exported import samples, total
+from serve.client import Client
 from serve.contract import Ask, Correct, Done, PhraseFound, Seen, Text, Watching, Writing
 from serve.profile import Part
 from tests.integration.bulk import clips
 from vglamm import checkpoint
 from vglamm.answer import Answer
-from vglamm.errors import DialogueError, ModelUnknown, VideoNotFound
+from vglamm.errors import DialogueError, ModelUnknown, NotKept, VideoNotFound
 from vglamm.walk import Walk, load
 
 pytestmark = [
@@ -43,9 +45,8 @@ def spool(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def split(local_ray: None, talker: Path, spool: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
     from ray import serve as ray_serve
 
-    ray_serve.start(proxy_location="Disabled")
-    books = tmp_path_factory.mktemp("books")
-    with served(talker, spool, SPLIT, models={"other": str(talker)}, tracking="local", folder=str(books)) as endpoint:
+    url, books = http(free_port()), tmp_path_factory.mktemp("books")
+    with served(talker, spool, SPLIT, url=url, models={"other": str(talker)}, tracking="local", folder=str(books)) as endpoint:
         yield endpoint
     ray_serve.shutdown()
 
@@ -207,6 +208,32 @@ def test_who_leaves_leaves_nothing_behind(split: Endpoint) -> None:
         tracking = split.inside("pixel", lambda part: part.station.gauge.load)
         if not any((*riding, *tracking)):
             break
+
+
+def test_rays_agents_export_what_was_answered(split: Endpoint, spool: Path) -> None:
+    """Requests as clients saw them; answers, tokens and masks as the tally heard of them, by another way."""
+    with Client(split.url) as client:
+        video = client.upload(spool / "clip-000.mp4")
+        said = [client.ask(video, "who?", every_frame=True).answer for _ in range(3)]
+        with pytest.raises(NotKept):
+            client.ask("v-" + 32 * "0", "who?")
+    app, route = {"application": split.app}, {"application": split.app, "route": "/v1/answers", "method": "POST"}
+    found: dict[str, float] = {}
+    for _ in until(60, "the export of what was counted", found.copy):  # Ray reports each 10 s
+        agents = samples("ray_vglamm_")
+        found |= {
+            "answered": total(agents, "ray_vglamm_requests_total", **route, status="200"),
+            "refused": total(agents, "ray_vglamm_requests_total", **route, status="404"),
+            "timed": total(agents, "ray_vglamm_request_seconds_count", **route),
+            "ended": total(agents, "ray_vglamm_answer_seconds_count", **app),
+            "tokens": total(agents, "ray_vglamm_tokens_total", **app),
+            "masks": total(agents, "ray_vglamm_masks_total", **app),
+        }
+        [sums] = split.inside("tally", lambda tally: tally.total)
+        noted = {"ended": sums.requests, "tokens": sums.tokens, "masks": sums.masks}
+        if found == {"answered": 3, "refused": 1, "timed": 4, **noted}:
+            break
+    assert found["masks"] >= sum(len(track.rle) for answer in said for track in answer.tracks) == 72
 
 
 def test_it_is_healthy_and_tracked(split: Endpoint) -> None:
