@@ -112,16 +112,20 @@ class Sessions:
             if len(session.turns) >= self.settings.kept.turns:
                 raise RequestRefused(f"a session of {len(session.turns)} turns", "fewer", "begin another one")
             ask = replace(ask, session=session.name, history=() if alone else session.history)
-            async with aclosing(lease.keeping(self.backend.stream(ask), lost)) as events:
-                async for event in events:
-                    if isinstance(event, Done):
-                        await lease.check()
-                        number = len(session.turns)
-                        session = replace(session, turns=(*session.turns, _turn(ask, event.answer, alone)))
-                        await self._keep(session, number, event.answer)
-                        yield Turned(event, session.name, number, video)
-                    else:
-                        yield event
+            try:
+                async with aclosing(lease.keeping(self.backend.stream(ask), lost)) as events:
+                    async for event in events:
+                        if isinstance(event, Done):
+                            await lease.check()
+                            number = len(session.turns)
+                            session = replace(session, turns=(*session.turns, _turn(ask, event.answer, alone)))
+                            await self._keep(session, number, event.answer)
+                            yield Turned(event, session.name, number, video)
+                        else:
+                            yield event
+            finally:
+                if not session.turns:  # the first turn has no end: nobody was told the name
+                    await self.backend.forget(session.name)
 
     async def correct(self, session: Session, turn: int, correction: Correct) -> AsyncGenerator[Wired, None]:
         """The events of a correction; the corrected answer takes the place of the turn's."""

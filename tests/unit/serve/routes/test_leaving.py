@@ -42,6 +42,7 @@ def test_a_client_that_leaves_stops_the_work_at_once(
         again = {"video": video, "question": "who?", "keep": False}
         assert client.post(f"{url}/v1/answers", json=again).status_code == 200
     assert spooled(Path(settings.spool), "sessions") == []
+    assert canned.forgotten == [ask.session for ask in canned.asks if ask.session is not None], "tokens that nobody can ask about"
 
 
 def _send_and_leave(url: str, path: str, body: bytes, canned: Canned, steps: int) -> None:
