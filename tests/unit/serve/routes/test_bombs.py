@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import struct
+import time
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,8 @@ from tests.unit.media.clips import encode
 from tests.unit.serve.canned import Canned, spooled
 
 SIDE = 16_000
+TRIES = 5
+"""Of a busy machine the best one tells how long a refusal takes."""
 
 
 def png(width: int, height: int) -> bytes:
@@ -55,8 +58,12 @@ def test_a_bomb_is_refused_in_less_than_a_second(name: str, bombs: dict[str, byt
     media = replace(settings.taken.media, frames=1200)
     settings = replace(settings, taken=replace(settings.taken, media=media))
     client = TestClient(api(Canned(settings.spool, media), settings))
-    before = spent()
-    response = client.post("/v1/videos", content=bombs[name])
-    assert (response.status_code, response.json()["error"]["code"]) == (413, "video_too_large")
-    assert spent() - before < 1.0
+    walls = []
+    while len(walls) < TRIES and min(walls, default=1.0) >= 1.0:
+        before, began = spent(), time.perf_counter()
+        response = client.post("/v1/videos", content=bombs[name])
+        walls.append(time.perf_counter() - began)
+        assert (response.status_code, response.json()["error"]["code"]) == (413, "video_too_large")
+        assert spent() - before < 1.0
+    assert min(walls) < 1.0, f"{walls} s"
     assert spooled(Path(settings.spool)) == []
