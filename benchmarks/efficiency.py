@@ -24,12 +24,13 @@ from benchmarks.bulk.model import resolved
 from benchmarks.measure import Spread, ratios
 from benchmarks.report import Row, Section
 from ray_jobs.annotate.board import Board, Note
+from ray_jobs.annotate.fill import parcel_of
 from ray_jobs.annotate.front import TINY_DESCRIBE
 from ray_jobs.annotate.ledger import Ledger
 from ray_jobs.annotate.manifest import Job
 from ray_jobs.annotate.parcel import Parcel
 from ray_jobs.annotate.profile import Pool
-from ray_jobs.annotate.run import BulkJob, parcel_of, pipeline
+from ray_jobs.annotate.run import BulkJob, pipeline
 from ray_jobs.annotate.stages import Decode, Ground, Say, See, Settings, grounding_frames, guarded, sampling_of
 from vglamm import annotation, checkpoint
 from vglamm.annotation import Annotation

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from ray_jobs.annotate.fill import retried
 from ray_jobs.annotate.front import Asked, clock, job_of
 from ray_jobs.annotate.ledger import Ledger
 from ray_jobs.annotate.remote import Endpoint, rows_from
@@ -35,6 +36,9 @@ def forecast(asked: Asked, endpoint: Endpoint | None = None) -> Table:
     mine = job.manifest.shard(*job.shard, job.part).jobs
     ledger = Ledger(Place.of(job.out), job.part)
     done = ledger.done(one.position for one in mine) if ledger.known(job.identity()) else set()
+    again = retried(mine, ledger.failed(done))
+    if job.retry:
+        mine, done = tuple(again.get(one.position, one) for one in mine), done - set(again)
     live = [one for one in mine if one.skipped is None and one.position not in done]
     with ThreadPoolExecutor(_AT_ONCE) as pool:  # far away, a size takes a round trip
         sizes = list(pool.map(_size, [one.uri for one in live]))
@@ -42,6 +46,9 @@ def forecast(asked: Asked, endpoint: Endpoint | None = None) -> Table:
     told = f"{len(live)}, and {sum(one.skipped is not None for one in mine)} that are no video by their names"
     shown.add_row("videos", told + (f"; {len(done)} are done" if done else ""))
     shown.add_row("rows", str(sum(len(one.questions) for one in mine)))
+    if again:
+        failed = sum(len(one.asked) for one in again.values())
+        shown.add_row("failed", f"{failed} rows, {'' if job.retry else 'not '}asked once more (--retry-failed)")
     unknown = sum(size is None for size in sizes)
     shown.add_row("bytes", f"{sum(size or 0 for size in sizes):,}" + (f", and {unknown} not found" if unknown else ""))
     shown.add_row("time", _expected(job, live, endpoint) if live else "none: nothing is missing")
@@ -85,8 +92,8 @@ def _here(job: BulkJob) -> tuple[Annotated, str]:
         try:
             with local_copy(one.uri, settings.limits) as path:
                 session = walk.watch(path, mode=settings.mode, **(dict(settings.sampling) | own))
-                for question in one.questions:
-                    session.ask(question, max_new_tokens=settings.max_new_tokens)
+                for number in one.asked:
+                    session.ask(one.questions[number], max_new_tokens=settings.max_new_tokens)
                     session.history.clear()  # each question stands alone in a bulk job
         except VglammError:
             return False

@@ -37,7 +37,7 @@ TINY_DESCRIBE, TINY_SEGMENT = "Describe the video.", "Segment the {name}."
 
 @dataclass(frozen=True)
 class Asked:
-    """What the user asked for, before anything is read."""
+    """What the user asked for, before anything is read. retry: failed rows once more."""
 
     source: str
     out: str
@@ -47,6 +47,7 @@ class Asked:
     profile: str
     limit: int | None = None
     shard: str | None = None
+    retry: bool = False
 
     def manifest(self, answers: str | None = None) -> Manifest:
         """answers: the identity of the model that answers, if that is not here."""
@@ -104,7 +105,7 @@ def job_of(asked: Asked, endpoint: Endpoint | None = None) -> BulkJob:
     answers = None if endpoint is None else endpoint.identity()
     profile = load_profile(asked.profile)
     settings = replace(asked.settings, dtype=profile.dtype)
-    return BulkJob(asked.manifest(answers), settings, profile, asked.out, asked.shares(), model=answers)
+    return BulkJob(asked.manifest(answers), settings, profile, asked.out, asked.shares(), model=answers, retry=asked.retry)
 
 
 def _picture(out: str, folder: Path) -> None:
@@ -184,6 +185,8 @@ def told(summary: Summary) -> Table:
     run = summary.to_tree()["this_run"]
     shown = Table.grid(padding=(0, 2))
     shown.add_row("rows", ", ".join(f"{count} {name}" for name, count in summary.rows.items()))
+    if summary.failed:
+        shown.add_row("failed", f"{summary.failed} rows; the same command with --retry-failed asks them once more")
     shown.add_row("this run", f"{run['videos']} videos in {clock(run['seconds'])}, {run['done_before']} were done before")
     shown.add_row("pace", ", ".join(f"{value:g} {name}/s" for name, value in run["per_second"].items() if value is not None))
     return shown

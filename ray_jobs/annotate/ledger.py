@@ -1,13 +1,15 @@
 """The folder of a run: what is done, so that a row is written exactly once whatever was killed.
 
-    run.json              what the run is: the manifest's digest, the model, the settings
-    rows/00000017.parquet the rows of the video at position 17, as soon as they are known
-    part-00000.parquet    the rows of positions 0 .. 63 in order, once all of them are known; their files in rows/ then go
-    summary.json          what the last run of the command did
+    run.json                what the run is: the manifest's digest, the model, the settings
+    rows/00000017.parquet   the rows of the video at position 17, as soon as they are known
+    part-00000.parquet      the rows of positions 0 .. 63 in order, once all of them are known; their files in rows/ then go
+    again/00000017.parquet  rows of a retry, which take the place of failed ones of that video once all of their part are known
+    summary.json            what the last run of the command did
 
 A file appears under its name only when it is whole, names follow from positions, and writing one again writes the same; so a
 video that is worked on twice, because its worker died, still leaves one set of rows. Rows of a position whose part is there are
-left-overs of a run that was killed between the two, and are dropped.
+left-overs of a run that was killed between the two, and are dropped. A row that is answered is never replaced, and until the file
+with the new rows is there, the one with the failed rows is; what a retry that was killed had written counts at the next run.
 """
 
 from __future__ import annotations
@@ -31,16 +33,18 @@ from vglamm.errors import ConfigError
 from vglamm.places import Place
 
 FORMAT, VERSION = "vglamm.annotations", 1
-_ROWS, _PART = "rows/{:08d}.parquet", "part-{:05d}.parquet"
+_ROWS, _AGAIN, _PART = "rows/{:08d}.parquet", "again/{:08d}.parquet", "part-{:05d}.parquet"
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """place: the folder. part: videos of each part. extra: columns that are passed through."""
+    """place: the folder. part: videos of each part. extra: columns that are passed through. again: positions whose failed rows are
+    asked once more: they are not done until that is."""
 
     place: Place
     part: int
     extra: tuple[pa.Field, ...] = ()
+    again: frozenset[int] = frozenset()
 
     @contextmanager
     def held(self, numbers: Iterable[int] | None) -> Iterator[None]:
@@ -94,21 +98,52 @@ class Ledger:
 
     def done(self, positions: Iterable[int]) -> set[int]:
         """Those of ``positions`` whose rows are written."""
-        names = {os.path.basename(path) for path in self.place.files(deep=False)}
-        kept = {os.path.basename(path) for path in self.place.inside("rows").files(deep=False)}
-        return {p for p in positions if self._part(p) in names or _name(p) in kept}
+        parts, kept = self._names(""), self._names("rows")
+        renewed = self._names("again") if self.again else set()
+        return {p for p in positions if (_name(p) in renewed if p in self.again else self._part(p) in parts or _name(p) in kept)}
+
+    def failed(self, positions: Iterable[int]) -> set[int]:
+        """Places in the run of the failed rows of ``positions``, which are done."""
+        found = set()
+        for home in self._homes(positions):
+            with self.place.system.open_input_file(self.place.inside(home).path) as file:
+                rows = parquet.read_table(file, columns=["position", "status"]).to_pylist()
+            found |= {row["position"] for row in rows if row["status"] == annotation.FAILED}
+        return found
+
+    def _homes(self, positions: Iterable[int]) -> dict[str, list[int]]:
+        """In which files the rows of positions are: those of their parts, or their own."""
+        parts, homes = self._names(""), dict[str, list[int]]()
+        for p in positions:
+            homes.setdefault(self._part(p) if self._part(p) in parts else _ROWS.format(p), []).append(p)
+        return homes
+
+    def _names(self, folder: str) -> set[str]:
+        place = self.place.inside(folder) if folder else self.place
+        return {os.path.basename(path) for path in place.files(deep=False)}
 
     def write(self, position: int, rows: Sequence[Annotation]) -> None:
-        """Keep the rows of a video. Called wherever they were made."""
-        self.place.inside(_ROWS.format(position)).write(self._bytes(annotation.table(rows, self.extra)))
+        """Keep the rows of a video, in a retry those that were asked again. Called wherever they were made."""
+        name = (_AGAIN if position in self.again else _ROWS).format(position)
+        self.place.inside(name).write(self._bytes(annotation.table(rows, self.extra)))
+
+    def settle(self, positions: Iterable[int]) -> None:
+        """Let the rows of a retry take the place of the failed ones. Does nothing twice."""
+        kept = self._names("again")
+        there = [p for p in positions if _name(p) in kept]
+        for name, renewed in self._homes(there).items() if there else ():
+            home, files = self.place.inside(name), [self.place.inside(_AGAIN.format(p)) for p in renewed]
+            home.write(self._bytes(_renewed(_table(home), pa.concat_tables(map(_table, files)))))
+            for file in files:
+                file.delete()
 
     def close_part(self, number: int, positions: Sequence[int]) -> None:
         """Join the rows of all positions of a part into its file, then drop theirs. Does nothing twice."""
+        self.settle(positions)
         target = self.place.inside(_PART.format(number))
         files = [self.place.inside(_ROWS.format(position)) for position in positions]
         if not target.is_file():
-            tables = [parquet.read_table(io.BytesIO(file.read())) for file in files]
-            target.write(self._bytes(pa.concat_tables(tables)))
+            target.write(self._bytes(pa.concat_tables(map(_table, files))))
         for file in files:
             file.delete()
 
@@ -133,6 +168,20 @@ class Ledger:
         sink = io.BytesIO()
         parquet.write_table(table, sink, compression="zstd", row_group_size=1 if table.num_rows < 2 else 16)
         return sink.getvalue()
+
+
+def _table(place: Place) -> pa.Table:
+    return parquet.read_table(io.BytesIO(place.read()))
+
+
+def _renewed(old: pa.Table, new: pa.Table) -> pa.Table:
+    """The old rows, those that failed replaced by the new ones of their places in the run."""
+    there = {position: number for number, position in enumerate(new["position"].to_pylist())}
+    places = zip(old["position"].to_pylist(), old["status"].to_pylist(), strict=True)
+    return pa.concat_tables(
+        new.slice(there[position], 1) if status == annotation.FAILED and position in there else old.slice(number, 1)
+        for number, (position, status) in enumerate(places)
+    )
 
 
 def _name(position: int) -> str:

@@ -39,7 +39,8 @@ _NAMED = {*_TEXTS, *SAMPLING}
 class Job:
     """One video and its questions. position: place in the manifest. first: place of its first row among all rows of the run. id:
     unique. sampling: its own, over that of the run. extra: columns that are passed through. skipped: why it is not looked at, or
-    None. video: an id that jobs about one video share; empty: its own."""
+    None. video: an id that jobs about one video share; empty: its own. only: numbers of the questions that are asked in a retry;
+    empty: all."""
 
     position: int
     first: int
@@ -50,6 +51,12 @@ class Job:
     extra: Mapping[str, Any] = field(default_factory=dict)
     skipped: str | None = None
     video: str = ""
+    only: tuple[int, ...] = ()
+
+    @property
+    def asked(self) -> tuple[int, ...]:
+        """Numbers of the questions that are asked, from 0."""
+        return self.only or tuple(range(len(self.questions)))
 
     @property
     def row_ids(self) -> tuple[str, ...]:
@@ -72,7 +79,8 @@ class Manifest:
     def digest(self) -> str:
         hashed = hashlib.sha256()
         for job in self.jobs:
-            hashed.update(json.dumps(asdict(job), default=str, sort_keys=True).encode() + b"\n")
+            told = {name: value for name, value in asdict(job).items() if name != "only"}
+            hashed.update(json.dumps(told, default=str, sort_keys=True).encode() + b"\n")
         return hashed.hexdigest()
 
     def shard(self, number: int, of: int, part: int) -> Manifest:

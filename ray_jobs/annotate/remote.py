@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ray_jobs.annotate.board import Board, Note, Tally
+from ray_jobs.annotate.fill import Parts, fill, parcel_of
 from ray_jobs.annotate.parcel import Parcel
 from ray_jobs.annotate.stages import rows_of
 from vglamm.annotation import OK, Annotation
@@ -31,7 +32,7 @@ from vglamm.places import local_copy, sha256
 if TYPE_CHECKING:
     from ray_jobs.annotate.ledger import Ledger
     from ray_jobs.annotate.manifest import Job
-    from ray_jobs.annotate.run import BulkJob, Parts
+    from ray_jobs.annotate.run import BulkJob
     from ray_jobs.annotate.summary import Progress, Summary
 
 STAGE = "endpoint"
@@ -75,7 +76,6 @@ class Heard:
 
 def annotate_at(job: BulkJob, endpoint: Endpoint, watch: Callable[[Progress], None]) -> Summary:
     """Do what is missing of a job, as :func:`ray_jobs.annotate.run.annotate`."""
-    from ray_jobs.annotate.run import fill
 
     def work(
         job: BulkJob, ledger: Ledger, missing: list[Job], parts: Parts, summary: Summary, watch: Callable[[Progress], None]
@@ -127,9 +127,8 @@ def _noted(one: Job, job: BulkJob, endpoint: Endpoint, board: Board) -> tuple[li
 def rows_from(one: Job, job: BulkJob, endpoint: Endpoint) -> tuple[list[Annotation], int | None]:
     """The rows of one video, not yet in the folder, and its tokens as of :class:`Heard`. What the video causes becomes their
     error."""
-    from ray_jobs.annotate.run import parcel_of
-
     parcel, limits = parcel_of(one, job), job.settings.limits
+    questions = parcel.plain["questions"]
     options = {
         **job.settings.sampling,
         **dict(one.sampling),
@@ -141,15 +140,15 @@ def rows_from(one: Job, job: BulkJob, endpoint: Endpoint) -> tuple[list[Annotati
         with local_copy(one.uri, limits) as path:
             if os.path.isdir(path):
                 parcel = Parcel(parcel.position, parcel.plain | {"sha256": sha256(path)})
-                heard = _of_frames(path, source_fps, limits, one.questions, options, endpoint)
+                heard = _of_frames(path, source_fps, limits, questions, options, endpoint)
             else:
                 limits.check_file(path)
                 parcel = Parcel(parcel.position, parcel.plain | {"sha256": sha256(path)})
-                heard = _heard(endpoint, path, one.questions, options)
+                heard = _heard(endpoint, path, questions, options)
     except _FATAL:
         raise
     except VglammError as error:
-        heard = Heard([error] * len(one.questions))
+        heard = Heard([error] * len(questions))
     blank = rows_of(parcel.fail("", ""))
     return [_row(row, answer, one.uri) for row, answer in zip(blank, heard.found, strict=True)], heard.tokens
 

@@ -23,17 +23,16 @@ from ray.data import ActorPoolStrategy, DataContext
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ray_jobs.annotate.board import Board, Tally
+from ray_jobs.annotate.fill import Parts, fill, parcel_of
 from ray_jobs.annotate.ledger import Ledger
 from ray_jobs.annotate.manifest import Job, Manifest
-from ray_jobs.annotate.parcel import Parcel, frozen, pack
+from ray_jobs.annotate.parcel import pack
 from ray_jobs.annotate.pools import Actor
 from ray_jobs.annotate.profile import Profile
 from ray_jobs.annotate.stages import Settings, rows_of
 from ray_jobs.annotate.summary import Progress, Summary
 from vglamm import checkpoint
-from vglamm.annotation import SKIPPED, Annotation
 from vglamm.errors import WorkerLost
-from vglamm.places import Place
 
 SPLIT = {"decode_vision": ("decode",), "vision": ("vision",), "language": ("language",), "pixel": ("pixel",)}
 WHOLE = {"decode_vision": ("decode",), "whole": ("vision", "language", "pixel")}
@@ -43,7 +42,8 @@ _PERIOD = 1.0
 @dataclass(frozen=True)
 class BulkJob:
     """What ``vglamm annotate`` does. manifest: all videos of the run; shard: (number, of) if this process does only a share of it.
-    part: videos of each output file. model: identity of the checkpoint if that is not here but on a server."""
+    part: videos of each output file. model: identity of the checkpoint if that is not here but on a server. retry: whether what has
+    failed is asked once more."""
 
     manifest: Manifest
     settings: Settings
@@ -52,6 +52,7 @@ class BulkJob:
     shard: tuple[int, int] = (1, 1)
     part: int = 64
     model: str | None = None
+    retry: bool = False
 
     @property
     def config(self) -> str:
@@ -87,28 +88,6 @@ def annotate(job: BulkJob, watch: Callable[[Progress], None] = lambda _: None) -
     return fill(job, _run, watch)
 
 
-def fill(job: BulkJob, work: Work, watch: Callable[[Progress], None]) -> Summary:
-    """The folder of a job, filled with what is missing of it: ``work`` writes the rows of videos and tells which are done."""
-    ledger = Ledger(Place.of(job.out), job.part, job.manifest.extra)
-    mine = job.manifest.shard(*job.shard, job.part).jobs
-    with ledger.held({one.position // job.part for one in mine} if job.shard != (1, 1) else None):
-        ledger.claim(job.identity())
-        done = ledger.done(one.position for one in mine)
-        summary = Summary.begun(job, mine, done)
-        for one in (one for one in mine if one.skipped and one.position not in done):
-            ledger.write(one.position, _skipped(one, job))
-            summary.videos -= 1  # nothing of it is to be done
-            done.add(one.position)
-        parts = Parts(ledger, mine, done)
-        missing = [one for one in mine if one.position not in done]
-        if missing:
-            work(job, ledger, missing, parts, summary, watch)
-        parts.close()
-        summary.finish(ledger.statuses())
-        ledger.place.inside("summary.json").write(json.dumps(summary.to_tree(), indent=2).encode() + b"\n")
-    return summary
-
-
 def _run(
     job: BulkJob, ledger: Ledger, missing: list[Job], parts: Parts, summary: Summary, watch: Callable[[Progress], None]
 ) -> None:
@@ -131,7 +110,7 @@ def _run(
             "look at it alone",
         )
         ledger.write(one.position, rows_of(parcel_of(one, job).fail(type(lost).__name__, str(lost))))
-        summary.lose(len(one.questions))
+        summary.lose(len(one.asked))
         parts.done(one.position)
     watch(summary.progress(_read(board)))
     summary.tallies = _read(board)
@@ -206,54 +185,3 @@ def pipeline(job: BulkJob, ledger: Ledger, missing: list[Job], board: Any, alone
                 **pool.scheduling,
             )
     return data
-
-
-def parcel_of(one: Job, job: BulkJob) -> Parcel:
-    """A video as it enters the first stage."""
-    plain = {
-        "id": one.id,
-        "video": one.video or one.id,
-        "uri": one.uri,
-        "first": one.first,
-        "row_ids": list(one.row_ids),
-        "questions": list(one.questions),
-        "own_sampling": dict(one.sampling),
-        "extra": frozen(one.extra, job.manifest.extra),
-        "config": job.config,
-        "timings": {},
-    }
-    return Parcel(one.position, plain)
-
-
-def _skipped(one: Job, job: BulkJob) -> list[Annotation]:
-    given = parcel_of(one, job).fail("VideoUnreadable", one.skipped or "")
-    return [
-        Annotation(**{name: getattr(row, name) for name in row.__dataclass_fields__} | {"status": SKIPPED})
-        for row in rows_of(given)
-    ]
-
-
-class Parts:
-    """Closes each part when the last of its positions is written."""
-
-    def __init__(self, ledger: Ledger, jobs: tuple[Job, ...], done: set[int]) -> None:
-        self.ledger = ledger
-        self.all: dict[int, list[int]] = {}
-        for one in jobs:
-            self.all.setdefault(one.position // ledger.part, []).append(one.position)
-        self.open = {number: set(positions) - done for number, positions in self.all.items()}
-        self.ready = [number for number, left in self.open.items() if not left]
-
-    def done(self, position: int) -> None:
-        number = position // self.ledger.part
-        self.open[number].discard(position)
-        if not self.open[number]:
-            self.ledger.close_part(number, self.all[number])
-
-    def close(self) -> None:
-        """Parts that were whole from the start: a run may have been killed before it could join them."""
-        for number in self.ready:
-            self.ledger.close_part(number, self.all[number])
-
-
-Work = Callable[[BulkJob, Ledger, list[Job], Parts, Summary, Callable[[Progress], None]], None]

@@ -179,7 +179,7 @@ def rows_of(parcel: Parcel, found: tuple[Any, ...] = (), model: str = "") -> lis
         reply = plain["replies"][number] if "replies" in plain and not parcel.failed else {"error": plain.get("error")}
         known = {
             "id": plain["row_ids"][number],
-            "position": plain["first"] + number,
+            "position": plain["rows"][number],
             "video": plain["video"],
             "uri": plain["uri"],
             "sha256": plain.get("sha256"),

@@ -118,10 +118,15 @@ class Summary:
         return Progress(self.videos - self.before, self.done, self._count("failed"), stages, time.monotonic() - self.began)
 
     @property
+    def failed(self) -> int:
+        """Rows of the folder."""
+        return sum(count for name, count in self.rows.items() if name.startswith("failed"))
+
+    @property
     def failed_share(self) -> float:
         """Of all rows in the folder."""
         total = sum(self.rows.values())
-        return sum(count for name, count in self.rows.items() if name.startswith("failed")) / total if total else 0.0
+        return self.failed / total if total else 0.0
 
     def to_tree(self) -> dict[str, Any]:
         """JSON. per_second: over the wall time of this run; of a stage, over the time between its first and its last work. waiting:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import vglamm
-from benchmarks.bulk.job import SMALL, bulk_job
+from benchmarks.bulk.job import SMALL, bulk_job, one_by_one
 from ray_jobs.annotate.profile import Pool, Profile
 from ray_jobs.annotate.run import annotate
 from tests.integration.bulk import clips
@@ -71,3 +72,24 @@ def test_another_question_is_another_run(talker: Path, videos: Path, tmp_path: P
     (out / "run.json").write_text(json.dumps({"format": "vglamm.annotations", "version": 1, "part": 4, **first.identity()}))
     with pytest.raises(ConfigError, match="another run"):
         annotate(bulk_job(videos, talker, out, "why?"))
+
+
+@pytest.mark.slow
+def test_a_mended_video_is_asked_again_and_nothing_else(talker: Path, tmp_path: Path) -> None:
+    folder, out = tmp_path / "videos", tmp_path / "out"
+    good = clips(folder, 2)
+    bad = folder / "bad.mp4"
+    bad.touch()
+    job = bulk_job(folder, talker, out, "who?", "what moves?", profile=one_by_one(SMALL))
+    assert annotate(job).rows == {"failed: VideoUnreadable": 2, "ok": 4}
+    before = list(annotation.read(out))
+    shutil.copy(good[0], bad)
+    summary = annotate(replace(job, retry=True))
+    assert (summary.done, summary.rows) == (1, {"ok": 6})
+    after = list(annotation.read(out))
+    assert after[2:] == before[2:], "times included"
+    assert [row.id for row in after] == [row.id for row in before]
+    for mended, row in zip(after[:2], after[2:4], strict=True):
+        assert mended.answer is not None
+        assert row.answer is not None
+        assert mended.answer.text == row.answer.text

@@ -39,6 +39,9 @@ def annotate(
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first videos.")] = None,
     shard: Annotated[str | None, typer.Option(help="Only the share i/n of the videos; runs of all shares fill one --out.")] = None,
     max_failed: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of failed rows above which the exit code is 1.")] = 0.0,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Ask what has failed once more, beside what is missing.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, and measure on two videos how long it will take.")] = False,
     ray: Annotated[str | None, typer.Option(help="Address of a Ray cluster. Default: a Ray of this machine.")] = None,
     tracking: Annotated[str, typer.Option(help="MLflow: local, off, or the URI of a server.")] = "off",
@@ -66,6 +69,7 @@ def annotate(
         profile=profile,
         limit=limit,
         shard=shard,
+        retry=retry_failed,
     )
     with ExitStack() as stack:
         endpoint = None
