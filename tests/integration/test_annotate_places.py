@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,18 +57,6 @@ def test_each_part_sees_the_gpus_that_its_profile_gives_it(talker: Path, tmp_pat
     shares = {stage: {w["gpu_share"] for w in workers if w["stage"] == stage} for stage in seen}
     assert shares == {"decode": {0.0}, "vision": {0.4}, "language": {0.6}, "pixel": {1.0}}, "as in the profile"
     assert {w["device"] for w in workers} == {"cpu"}, "pretended GPUs are none that torch can use"
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[str]:
-    """The query of an address at a server that speaks S3."""
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"endpoint_override={host}:{port}&scheme=http&region=us-east-1&allow_bucket_creation=true"
-    server.stop()
 
 
 @pytest.mark.slow
