@@ -112,7 +112,19 @@ def until(deadline: float) -> Callable[[], bool]:
     return lambda: time.monotonic() < deadline
 
 
-async def paced(url: str, video: Path, per_second: float, total: int, also: Callable[[int], Awaitable[None]]) -> Outcomes:
+async def nothing(number: int) -> None:
+    """What is done beside a request when nothing is."""
+
+
+async def paced(
+    url: str,
+    video: Path,
+    per_second: float,
+    total: int,
+    also: Callable[[int], Awaitable[None]] = nothing,
+    *,
+    retry: bool = True,
+) -> Outcomes:
     """Requests at a fixed pace, whether or not earlier ones are answered. also: called with the number of each before it goes."""
     outcomes, tasks = Outcomes(), set()
     limits = httpx2.Limits(max_connections=None)
@@ -122,7 +134,7 @@ async def paced(url: str, video: Path, per_second: float, total: int, also: Call
         began = time.perf_counter()
         async for number in _ticks(per_second, total):
             await also(number)
-            tasks.add(asyncio.create_task(ask(client, name)))
+            tasks.add(asyncio.create_task(ask(client, name, retry=retry)))
         outcomes.all += await asyncio.gather(*tasks)
         outcomes.seconds = time.perf_counter() - began
     return outcomes
