@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -43,7 +42,7 @@ def fill(job: BulkJob, work: Work, watch: Callable[[Progress], None]) -> Summary
             work(job, ledger, missing, parts, summary, watch)
         parts.close()
         summary.finish(ledger.statuses())
-        ledger.place.inside("summary.json").write(json.dumps(summary.to_tree(), indent=2).encode() + b"\n")
+        ledger.summarise(summary.to_tree())
     return summary
 
 

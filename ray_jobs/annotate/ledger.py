@@ -29,7 +29,7 @@ from pyarrow import parquet
 
 from vglamm import annotation
 from vglamm.annotation import Annotation
-from vglamm.errors import ConfigError
+from vglamm.errors import ConfigError, EnvironmentProblem
 from vglamm.places import Place
 
 FORMAT, VERSION = "vglamm.annotations", 1
@@ -54,8 +54,10 @@ class Ledger:
             yield
             return
         folder = Path(self.place.path)
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / ".lock").open("w", encoding="utf-8") as lock:  # of which each part is a byte
+        with _changing(self.place):
+            folder.mkdir(parents=True, exist_ok=True)
+            opened = (folder / ".lock").open("w", encoding="utf-8")  # of which each part is a byte
+        with opened as lock:
             try:
                 for first, length in [(0, 0)] if numbers is None else [(number, 1) for number in numbers]:
                     fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB, length, first)
@@ -71,8 +73,12 @@ class Ledger:
         """Make the folder this run's, or recognise it as such (True). ConfigError if it is another run's."""
         if self.known(settings):
             return True
-        self.place.inside("run.json").write(json.dumps(self._wanted(settings), indent=2, sort_keys=True).encode() + b"\n")
+        self._put("run.json", json.dumps(self._wanted(settings), indent=2, sort_keys=True).encode() + b"\n")
         return False
+
+    def summarise(self, tree: dict[str, Any]) -> None:
+        """Keep what the command did."""
+        self._put("summary.json", json.dumps(tree, indent=2).encode() + b"\n")
 
     def _wanted(self, settings: dict[str, Any]) -> dict[str, Any]:
         return {"format": FORMAT, "version": VERSION, "part": self.part, **settings}
@@ -123,9 +129,15 @@ class Ledger:
         return {os.path.basename(path) for path in place.files(deep=False)}
 
     def write(self, position: int, rows: Sequence[Annotation]) -> None:
-        """Keep the rows of a video, in a retry those that were asked again. Called wherever they were made."""
+        """Keep the rows of a video, in a retry those that were asked again. Called wherever they were made. EnvironmentProblem if they
+        cannot be written."""
         name = (_AGAIN if position in self.again else _ROWS).format(position)
-        self.place.inside(name).write(self._bytes(annotation.table(rows, self.extra)))
+        self._put(name, self._bytes(annotation.table(rows, self.extra)))
+
+    def _put(self, name: str, data: bytes) -> None:
+        place = self.place.inside(name)
+        with _changing(place):
+            place.write(data)
 
     def settle(self, positions: Iterable[int]) -> None:
         """Let the rows of a retry take the place of the failed ones. Does nothing twice."""
@@ -133,9 +145,8 @@ class Ledger:
         there = [p for p in positions if _name(p) in kept]
         for name, renewed in self._homes(there).items() if there else ():
             home, files = self.place.inside(name), [self.place.inside(_AGAIN.format(p)) for p in renewed]
-            home.write(self._bytes(_renewed(_table(home), pa.concat_tables(map(_table, files)))))
-            for file in files:
-                file.delete()
+            self._put(name, self._bytes(_renewed(_table(home), pa.concat_tables(map(_table, files)))))
+            _drop(files)
 
     def close_part(self, number: int, positions: Sequence[int]) -> None:
         """Join the rows of all positions of a part into its file, then drop theirs. Does nothing twice."""
@@ -143,9 +154,8 @@ class Ledger:
         target = self.place.inside(_PART.format(number))
         files = [self.place.inside(_ROWS.format(position)) for position in positions]
         if not target.is_file():
-            target.write(self._bytes(pa.concat_tables(map(_table, files))))
-        for file in files:
-            file.delete()
+            self._put(_PART.format(number), self._bytes(pa.concat_tables(map(_table, files))))
+        _drop(files)
 
     def statuses(self) -> dict[str, int]:
         """Rows of all parts by status, and of the failed by ``failed: type``; only those columns are read."""
@@ -168,6 +178,25 @@ class Ledger:
         sink = io.BytesIO()
         parquet.write_table(table, sink, compression="zstd", row_group_size=1 if table.num_rows < 2 else 16)
         return sink.getvalue()
+
+
+@contextmanager
+def _changing(place: Place) -> Iterator[None]:
+    """What a place does not take is the machine's trouble, not a video's."""
+    try:
+        yield
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"{place.text}, which cannot be written ({error.strerror or error})",
+            "a folder that is there, may be written to and has room",
+            "mend that; then the same command goes on, and nothing is lost",
+        ) from error
+
+
+def _drop(files: Iterable[Place]) -> None:
+    for file in files:
+        with _changing(file):
+            file.delete()
 
 
 def _table(place: Place) -> pa.Table:

@@ -17,8 +17,11 @@ from ray_jobs.annotate.parcel import Parcel, pack, unpack
 from ray_jobs.annotate.profile import Profile
 from ray_jobs.annotate.stages import Decode, Ground, Say, See, Settings, Stage, guarded, rows_of
 from vglamm.annotation import Annotation
+from vglamm.errors import EnvironmentProblem
 
 RECEIPT = pa.schema({"position": pa.int64(), "told": pa.string()})
+UNWRITTEN = "unwritten"
+"""In the place of what else is told: why rows could not be written, which ends the job."""
 
 
 class Actor:
@@ -58,9 +61,13 @@ class Actor:
         for parcel in parcels:
             began = time.perf_counter()
             after, rows = self._rows(parcel)
-            self.ledger.write(parcel.position, rows)
+            told = _told(self._signed(after, "pixel"), rows)
+            try:
+                self.ledger.write(parcel.position, rows)
+            except EnvironmentProblem as error:  # raised here it would be taken for a lost worker
+                told = {UNWRITTEN: [error.got, error.expected, error.fix]}
             self._note("pixel", [after], time.perf_counter() - began)
-            receipts.append({"position": parcel.position, "told": json.dumps(_told(self._signed(after, "pixel"), rows))})
+            receipts.append({"position": parcel.position, "told": json.dumps(told)})
         return pa.Table.from_pylist(receipts, schema=RECEIPT)
 
     def _rows(self, parcel: Parcel) -> tuple[Parcel, list[Annotation]]:

@@ -27,12 +27,12 @@ from ray_jobs.annotate.fill import Parts, fill, parcel_of
 from ray_jobs.annotate.ledger import Ledger
 from ray_jobs.annotate.manifest import Job, Manifest
 from ray_jobs.annotate.parcel import pack
-from ray_jobs.annotate.pools import Actor
+from ray_jobs.annotate.pools import UNWRITTEN, Actor
 from ray_jobs.annotate.profile import Profile
 from ray_jobs.annotate.stages import Settings, rows_of
 from ray_jobs.annotate.summary import Progress, Summary
 from vglamm import checkpoint
-from vglamm.errors import WorkerLost
+from vglamm.errors import EnvironmentProblem, WorkerLost
 
 SPLIT = {"decode_vision": ("decode",), "vision": ("vision",), "language": ("language",), "pixel": ("pixel",)}
 WHOLE = {"decode_vision": ("decode",), "whole": ("vision", "language", "pixel")}
@@ -117,13 +117,16 @@ def _run(
 
 
 def _hear(data: ray.data.Dataset, board: Any, parts: Parts, summary: Summary, watch: Callable[[Progress], None]) -> set[int]:
-    """Run a dataset to its end; the positions whose receipts came."""
+    """Run a dataset to its end; the positions whose receipts came. EnvironmentProblem if the folder takes no more rows."""
     heard: set[int] = set()
     with _watching(board, summary, watch):
         for receipts in data.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             for receipt in receipts.to_pylist():
+                told = json.loads(receipt["told"])
+                if UNWRITTEN in told:
+                    raise EnvironmentProblem(*told[UNWRITTEN])
                 heard.add(receipt["position"])
-                summary.add(json.loads(receipt["told"]))
+                summary.add(told)
                 parts.done(receipt["position"])
     return heard
 

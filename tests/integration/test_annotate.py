@@ -15,7 +15,7 @@ from ray_jobs.annotate.profile import Pool, Profile
 from ray_jobs.annotate.run import annotate
 from tests.integration.bulk import clips
 from vglamm import annotation
-from vglamm.errors import ConfigError
+from vglamm.errors import ConfigError, EnvironmentProblem
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 
@@ -93,3 +93,19 @@ def test_a_mended_video_is_asked_again_and_nothing_else(talker: Path, tmp_path: 
         assert mended.answer is not None
         assert row.answer is not None
         assert mended.answer.text == row.answer.text
+
+
+@pytest.mark.slow
+def test_rows_that_cannot_be_written_end_the_job_with_the_reason_and_are_not_lost_workers(
+    talker: Path, videos: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "rows").symlink_to(tmp_path / "disk that is not mounted")
+    job = bulk_job(videos, talker, out, "who?")
+    job = replace(job, manifest=job.manifest.limit(6))  # without the one whose row the driver writes
+    with pytest.raises(EnvironmentProblem, match=r"rows/0000000\d\.parquet, which cannot be written \(File exists\)"):
+        annotate(job)
+    assert not list(out.glob("part-*"))
+    (out / "rows").unlink()
+    assert annotate(job).rows == {"failed: VideoUnreadable": 1, "ok": 5}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +13,7 @@ import pytest
 from ray_jobs.annotate.ledger import Ledger
 from tests.unit.test_annotation import an_annotation
 from vglamm import annotation
-from vglamm.errors import ConfigError
+from vglamm.errors import ConfigError, EnvironmentProblem
 from vglamm.places import Place
 
 
@@ -94,4 +96,27 @@ def test_processes_share_a_folder_by_its_parts(
         other.stdin.close()
         other.wait()
     with ledger.held(ours):
+        pass
+
+
+def test_a_full_disk_is_named_and_leaves_nothing_half(ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger.claim({"model": "m"})
+    ledger.write(0, rows(0))
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("vglamm.places.os.fsync", full)
+    with pytest.raises(EnvironmentProblem, match=r"00000001\.parquet.*No space left on device.*the same command goes on"):
+        ledger.write(1, rows(1))
+    with pytest.raises(EnvironmentProblem, match="No space left on device"):
+        ledger.close_part(0, [0])
+    assert ledger.done(range(2)) == {0}
+    assert sorted(path.name for path in (tmp_path / "out").rglob("*") if path.is_file()) == ["00000000.parquet", "run.json"]
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    ledger = Ledger(Place.of(tmp_path / "file" / "out"), 2)
+    with pytest.raises(EnvironmentProblem, match="Not a directory"), ledger.held(None):
         pass
