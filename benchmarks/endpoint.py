@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 
 from benchmarks.bulk import rays
@@ -16,6 +17,8 @@ from benchmarks.serving.endpoint import Endpoint, served, small
 from serve.contract import Ask, Done, Watching
 from vglamm import checkpoint
 from vglamm.config import ModelConfig
+from vglamm.media.guarded import open_guarded
+from vglamm.media.read import VideoSource
 from vglamm.walk import Walk, load
 
 BASE, PER_MB = 25.0, 1.2
@@ -40,24 +43,26 @@ def _measure(source: str, what: str, clip: Path, rounds: int, answers: int) -> S
     ray_serve.start(proxy_location="Disabled")
     walk = load(source)
     try:
-        with served(source, clip.parent, small(), app="bench") as endpoint:
+        with closing(open_guarded(clip)) as film, served(source, clip.parent, small(), app="bench") as endpoint:
             told: list[tuple[Done, float, float]] = []
+            frames: list[float] = []
             arms = {
-                "one process": lambda: walk.ask(clip, QUESTION, every_frame=True),
+                "one process": lambda: frames.append(walk.ask(film, QUESTION, every_frame=True).timings["pixel"]),
                 "split": lambda: told.append(through(endpoint, ask)),
             }
             for arm in arms.values():
                 arm()  # what is loaded and opened at a first request is not measured
             told.clear()
+            frames.clear()
             seconds = interleaved(arms, rounds)
-            rates = [(loop(walk, clip, answers), crowd(endpoint, ask, answers)) for _ in range(rounds)]
+            rates = [(loop(walk, film, answers), crowd(endpoint, ask, answers)) for _ in range(rounds)]
     finally:
         ray_serve.shutdown()
-    frames = len(told[0][0].answer.sampling.grounding_indices)
-    megabytes = crossing(checkpoint.load_config(source), frames) / 1e6
+    count = len(told[0][0].answer.sampling.grounding_indices)
+    megabytes = crossing(checkpoint.load_config(source), count) / 1e6
     added = [1000 * (b - a) for a, b in zip(seconds["one process"], seconds["split"], strict=True)]
     goal = BASE + PER_MB * megabytes
-    late = [(first - text) / each for first, text, each in (_mask_times(*one) for one in told)]
+    late = [(first - text) * count / pixel for (first, text), pixel in zip(map(_mask_times, told), frames, strict=True)]
     rows = (
         Row("latency that the split layout adds", Spread.of(added), " ms", at_most=goal),
         Row(
@@ -69,13 +74,15 @@ def _measure(source: str, what: str, clip: Path, rounds: int, answers: int) -> S
         Row("first mask after the end of the text, in frames' times", Spread.of(late), "", at_most=1.0),
     )
     how = (
-        f"Model: {what}. One clip of {frames} grounding frames, {rounds} rounds, one torch thread everywhere, one replica of each "
-        f"part on this machine. Between deployments go {megabytes:.1f} MB a question, so the goal of the first row is {BASE:g} ms "
-        f"+ {PER_MB:g} ms/MB. {answers} answers for each rate."
+        f"Model: {what}. One clip of {count} grounding frames, opened before on both sides, {rounds} rounds, one torch thread "
+        f"everywhere, one replica of each part on this machine. Between deployments go {megabytes:.1f} MB a question, so the goal "
+        f"of the first row is {BASE:g} ms + {PER_MB:g} ms/MB. A frame's time is what one process takes for it, trunk and tracking. "
+        f"{answers} answers for each rate."
     )
     details = [(f"{name}: an answer", Spread.of(found).text(" s")) for name, found in seconds.items()]
     details += [("answers/s, one loop", Spread.of([one for one, _ in rates]).text(""))]
     details += [(f"answers/s, {CLIENTS} clients", Spread.of([many for _, many in rates]).text(""))]
+    details += [("one process: a frame", Spread.of([1000 * pixel / count for pixel in frames]).text(" ms"))]
     details += [("time to first token", Spread.of([done.first_token_s for done, _, _ in told]).text(" s"))]
     return Section("The endpoint", how, rows, tuple(details))
 
@@ -93,18 +100,18 @@ def through(endpoint: Endpoint, ask: Ask) -> tuple[Done, float, float]:
     return told
 
 
-def _mask_times(done: Done, text: float, last: float) -> tuple[float, float, float]:
-    """Seconds to the first mask, to the end of the text, and of a frame on the average."""
+def _mask_times(told: tuple[Done, float, float]) -> tuple[float, float]:
+    """Seconds to the first mask and to the end of the text."""
+    done, text, _ = told
     assert done.first_mask_s is not None, "the model grounds what it says"
-    frames = len(done.answer.sampling.grounding_indices)
-    return done.first_mask_s, text, (last - text) / frames
+    return done.first_mask_s, text
 
 
-def loop(walk: Walk, clip: Path, answers: int) -> float:
+def loop(walk: Walk, film: VideoSource, answers: int) -> float:
     """Answers per second of one question after the other, in one process."""
     began = time.perf_counter()
     for _ in range(answers):
-        walk.ask(clip, QUESTION, every_frame=True)
+        walk.ask(film, QUESTION, every_frame=True)
     return answers / (time.perf_counter() - began)
 
 

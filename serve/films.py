@@ -11,12 +11,15 @@ from vglamm.media.guarded import GuardedSource, open_guarded
 from vglamm.media.limits import Limits
 from vglamm.places import join, local_copy
 
+TOGETHER = 2
+"""Requests that one question makes at the same time: what language is to see, and what pixel is."""
+
 
 class _Open:
     """One video: its source, and how many use it now."""
 
-    def __init__(self, uri: str, limits: Limits) -> None:
-        self.users = 0
+    def __init__(self, uri: str, limits: Limits, together: int) -> None:
+        self.users, self.together = 0, together
         self.lock = threading.Lock()
         self.stack = ExitStack()
         self.uri, self.limits = uri, limits
@@ -27,16 +30,23 @@ class _Open:
         with self.lock:  # two who want it at once open it once
             if self._source is None:
                 path = self.stack.enter_context(local_copy(self.uri, self.limits))
-                self._source = self.stack.enter_context(closing(open_guarded(path, self.limits)))
+                self._source = self.stack.enter_context(closing(open_guarded(path, self.limits, waiting=self.together)))
             return self._source
+
+    def rest(self) -> None:
+        """Nobody uses it now: keep as many children as one question needs."""
+        source = self._source
+        if source is not None:
+            source.close(TOGETHER)
 
 
 class Films:
-    """spool: folder or address. kept: videos that stay open at most when nobody uses them, each with a decoding child that waits
-    and, of a remote spool, a local copy. For any number of threads."""
+    """spool: folder or address. kept: videos that stay open at most when nobody uses them, each with decoding children that wait
+    and, of a remote spool, a local copy. together: requests at the same time, so that children of a video in use are not started
+    for each. For any number of threads."""
 
-    def __init__(self, spool: str, limits: Limits, kept: int = 8) -> None:
-        self.spool, self.limits, self.kept = spool, limits, kept
+    def __init__(self, spool: str, limits: Limits, kept: int = 8, together: int = TOGETHER) -> None:
+        self.spool, self.limits, self.kept, self.together = spool, limits, kept, together
         self._open: OrderedDict[str, _Open] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -44,7 +54,7 @@ class Films:
     def opened(self, video: str) -> Iterator[GuardedSource]:
         """The video with this name. Raises VideoError."""
         with self._lock:
-            entry = self._open.setdefault(video, _Open(join(self.spool, video), self.limits))
+            entry = self._open.setdefault(video, _Open(join(self.spool, video), self.limits, self.together))
             self._open.move_to_end(video)
             entry.users += 1
         failed = True
@@ -55,8 +65,11 @@ class Films:
         finally:
             with self._lock:
                 entry.users -= 1
+                idle = not entry.users
                 if failed and self._open.get(video) is entry and not entry.users:
                     del self._open[video]
+            if idle:
+                entry.rest()
             self._close_idle()
 
     def _close_idle(self) -> None:

@@ -30,7 +30,7 @@ class Decode:
     def __init__(self, setup: Setup) -> None:
         part = setup.profile.decode
         self.setup, self.station = setup, Station(setup.profile, part, part.ongoing)
-        self.films = Films(setup.spool, setup.limits)
+        self.films = Films(setup.spool, setup.limits, together=part.ongoing)
         self.configs: dict[str, ModelConfig] = {"": self._config("")}
         self.folder = tempfile.TemporaryDirectory(prefix="vglamm-check-")
         self.sample = Path(self.folder.name) / "sample.mp4"

@@ -25,26 +25,26 @@ class GuardedSource(VideoSource):
     The child has ``limits.memory`` of address space, the processor time that :class:`Limits` gives to one request, and
     ``limits.stall_seconds`` from one decoded picture to the next. It is started when frames are first asked for and kept for the
     next request, until :meth:`close` or the end of this object; requests at the same time, of several threads or of several
-    iterators, get a child each. Closing an iterator before its end kills its child at once.
+    iterators, get a child each, of which ``waiting`` are kept. Closing an iterator before its end kills its child at once.
 
     Besides the errors of ``inner`` this raises VideoTooLarge for a decoder that goes over a limit, and VideoUnreadable for one
     that ends in any other way before it has given its frames.
     """
 
-    def __init__(self, inner: VideoSource, limits: Limits | None = None) -> None:
+    def __init__(self, inner: VideoSource, limits: Limits | None = None, waiting: int = 1) -> None:
         """inner: any source that can be pickled; it is used in the child only."""
         assert not isinstance(inner, GuardedSource), "one guard is enough"
-        self.inner, self.limits = inner, limits or Limits()
+        self.inner, self.limits, self.waiting = inner, limits or Limits(), waiting
         self.info, self.times, self.truncated = inner.info, inner.times, inner.truncated
         self._idle: list[DecoderProcess] = []
-        weakref.finalize(self, _stop_all, self._idle)
+        weakref.finalize(self, _stop, self._idle, 0)
 
-    def __reduce__(self) -> tuple[type[GuardedSource], tuple[VideoSource, Limits]]:
-        return type(self), (self.inner, self.limits)  # a child belongs to the process that started it
+    def __reduce__(self) -> tuple[type[GuardedSource], tuple[VideoSource, Limits, int]]:
+        return type(self), (self.inner, self.limits, self.waiting)  # a child belongs to the process that started it
 
-    def close(self) -> None:
-        """End the child that waits for the next request, if there is one. The source stays usable."""
-        _stop_all(self._idle)
+    def close(self, waiting: int = 0) -> None:
+        """End the children that wait for the next request, but for ``waiting`` of them. The source stays usable."""
+        _stop(self._idle, waiting)
 
     def _walk(self, wanted: list[int]) -> Iterator[tuple[int, Frames]]:
         return self._ask(child.WALK, wanted)
@@ -63,10 +63,8 @@ class GuardedSource(VideoSource):
         except BaseException:  # an error, or the iterator was closed
             process.stop()
             raise
-        if self._idle:
-            process.stop()
-        else:
-            self._idle.append(process)
+        self._idle.append(process)
+        _stop(self._idle, self.waiting)
 
     def _take(self) -> DecoderProcess:
         with contextlib.suppress(IndexError):  # none, or another thread was faster
@@ -78,15 +76,18 @@ class GuardedSource(VideoSource):
 
 
 def open_guarded(
-    path: str | os.PathLike[str], limits: Limits | None = None, *, fps: float | None = None, verify: bool = False
+    path: str | os.PathLike[str], limits: Limits | None = None, *, fps: float | None = None, verify: bool = False, waiting: int = 1
 ) -> GuardedSource:
     """As :func:`vglamm.media.read.open_video` for a video, an image or a folder of frame images, but decoded in a child process.
 
-    Raises as ``open_video``; reading frames raises as :class:`GuardedSource` says.
+    waiting: children that are kept for the next requests. Raises as ``open_video``; reading frames raises as :class:`GuardedSource`
+    says.
     """
-    return GuardedSource(open_video(path, limits, fps=fps, verify=verify), limits)
+    return GuardedSource(open_video(path, limits, fps=fps, verify=verify), limits, waiting)
 
 
-def _stop_all(idle: list[DecoderProcess]) -> None:
-    while idle:
-        idle.pop().stop()
+def _stop(idle: list[DecoderProcess], left: int) -> None:
+    """End the newest but ``left``. Threads may take and bring others meanwhile."""
+    while len(idle) > left:
+        with contextlib.suppress(IndexError):
+            idle.pop().stop()

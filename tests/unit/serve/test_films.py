@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from serve.films import Films
+from serve.films import TOGETHER, Films
 from vglamm.errors import VideoNotFound
 from vglamm.media.limits import Limits
 
@@ -57,3 +57,21 @@ def test_a_film_that_is_not_there_leaves_nothing(films):
         with pytest.raises(VideoNotFound), films.opened("none.mp4"):
             pass
     assert not films._open
+
+
+def test_a_film_in_use_keeps_a_child_for_each_request_and_one_at_rest_those_of_one_question(tmp_path, spool):
+    shutil.copy(spool / "clip.mp4", tmp_path / "a.mp4")
+    films = Films(str(tmp_path), Limits(), together=4)
+    with films.opened("a.mp4") as source:
+        walks = [source.stream(chunk=1) for _ in range(4)]
+        for walk in walks:
+            next(walk)
+        for walk in walks:
+            list(walk)
+        assert len(source._idle) == 4
+        with films.opened("a.mp4"):
+            pass
+        assert len(source._idle) == 4, "somebody still uses it"
+    assert len(source._idle) == TOGETHER
+    films.close()
+    assert not source._idle
