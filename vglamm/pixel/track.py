@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -36,8 +38,9 @@ class Tracker:
     memories and the latest ``max_obj_ptrs_in_encoder - 1`` pointers. Memory does not grow with the length of the video.
 
     prompts: vectors float[S, C], or the clicks of one object. frames: length of the grounding sequence (SAM 2.1 scales pointer
-    times by it). reverse: time runs backwards. ``ungated``
-    holds the latest mask logits float[S, h, w] before the objectness gate, whose constant would stop a gradient.
+    times by it). reverse: time runs backwards. A frame becomes memory when the next one is there: its mask need not wait for that,
+    and for the last one it would be in vain. ``ungated`` holds the latest mask logits float[S, h, w] before the objectness gate,
+    whose constant would stop a gradient.
     """
 
     def __init__(self, pixel: Pixel, prompts: Tensor | Clicks, frames: int, *, reverse: bool = False) -> None:
@@ -47,6 +50,7 @@ class Tracker:
         self.frames, self.reverse = frames, reverse
         self.ungated = torch.zeros(0)
         self.memory: dict[str, dict[int, dict[str, Any]]] = {"cond_frame_outputs": {}, "non_cond_frame_outputs": {}}
+        self._due: Callable[[], None] = lambda: None
 
     def step(self, features: Features, index: int) -> MaskLogits:
         """Masks of all objects on the frame ``index``; ``features`` hold that frame alone, shared by all objects, or one row for
@@ -54,11 +58,12 @@ class Tracker:
 
         Logits are gated: ABSENT everywhere where the objectness is not positive.
         """
+        self._due()
         first = not self.memory["cond_frame_outputs"]
         feats, sizes = self._expand(features)
         with self.pixel.prompted(self.prompts) if first and isinstance(self.prompts, Tensor) else nullcontext():
             out = self._sam_step(feats, features.position, sizes, index, first)
-        self._remember(out, feats, sizes, index, first)
+        self._due = partial(self._remember, out, feats, sizes, index, first)
         return MaskLogits(out["pred_masks"][:, 0], out["object_score_logits"][:, 0], out["ious"])
 
     def _expand(self, features: Features) -> tuple[list[Tensor], list[tuple[int, int]]]:
