@@ -9,11 +9,13 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from rich.table import Table
+from rich.text import Text
 
 from ray_jobs.annotate.fill import retried
 from ray_jobs.annotate.front import Asked, clock, job_of
 from ray_jobs.annotate.ledger import Ledger
 from ray_jobs.annotate.remote import Endpoint, rows_from
+from ray_jobs.annotate.summary import unlike
 from vglamm.errors import VglammError
 from vglamm.places import Place, local_copy
 
@@ -43,8 +45,9 @@ def forecast(asked: Asked, endpoint: Endpoint | None = None) -> Table:
     with ThreadPoolExecutor(_AT_ONCE) as pool:  # far away, a size takes a round trip
         sizes = list(pool.map(_size, [one.uri for one in live]))
     shown = Table.grid(padding=(0, 2))
-    told = f"{len(live)}, and {sum(one.skipped is not None for one in mine)} that are no video by their names"
-    shown.add_row("videos", told + (f"; {len(done)} are done" if done else ""))
+    shown.add_row("videos", f"{len(live)}" + (f"; {len(done)} are done" if done else ""))
+    if skipped := [one.uri for one in mine if one.skipped is not None]:
+        shown.add_row("skipped", Text(unlike(skipped)))
     shown.add_row("rows", str(sum(len(one.questions) for one in mine)))
     if again:
         failed = sum(len(one.asked) for one in again.values())

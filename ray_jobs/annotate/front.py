@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from ray_jobs.annotate.manifest import Manifest, read_manifest
 from ray_jobs.annotate.placing import check_places
 from ray_jobs.annotate.profile import load_profile
 from ray_jobs.annotate.remote import Endpoint, annotate_at
 from ray_jobs.annotate.stages import Settings
-from ray_jobs.annotate.summary import Progress, Summary
+from ray_jobs.annotate.summary import Progress, Summary, unlike
 from vglamm import annotation, checkpoint
 from vglamm.data.corpora import prompts
 from vglamm.errors import ConfigError, EnvironmentProblem
@@ -55,7 +56,7 @@ class Asked:
         if self.named:
             family = checkpoint.load_config(self.settings.model).name if answers is None else answers.partition("@")[0]
             questions = (*questions, *named_questions(self.named, family))
-        return read_manifest(self.source, questions).limit(self.limit)
+        return read_manifest(self.source, questions, self.out).limit(self.limit)
 
     def shares(self) -> tuple[int, int]:
         """(number, of) of ``--shard``; ConfigError if it is not i/n."""
@@ -185,6 +186,8 @@ def told(summary: Summary) -> Table:
     run = summary.to_tree()["this_run"]
     shown = Table.grid(padding=(0, 2))
     shown.add_row("rows", ", ".join(f"{count} {name}" for name, count in summary.rows.items()))
+    if summary.skipped:
+        shown.add_row("skipped", Text(unlike(summary.skipped)))
     if summary.failed:
         shown.add_row("failed", f"{summary.failed} rows; the same command with --retry-failed asks them once more")
     shown.add_row("this run", f"{run['videos']} videos in {clock(run['seconds'])}, {run['done_before']} were done before")

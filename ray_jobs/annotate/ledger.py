@@ -129,8 +129,8 @@ class Ledger:
         return {os.path.basename(path) for path in place.files(deep=False)}
 
     def write(self, position: int, rows: Sequence[Annotation]) -> None:
-        """Keep the rows of a video, in a retry those that were asked again. Called wherever they were made. EnvironmentProblem if they
-        cannot be written."""
+        """Keep the rows of a video, in a retry those that were asked again. Called wherever they were made. EnvironmentProblem if
+        they cannot be written."""
         name = (_AGAIN if position in self.again else _ROWS).format(position)
         self._put(name, self._bytes(annotation.table(rows, self.extra)))
 

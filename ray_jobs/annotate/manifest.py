@@ -24,10 +24,13 @@ TABLES = (".parquet", ".jsonl", ".ndjson", ".csv")
 MEDIA = frozenset(
     f".{kind}"
     for kind in (
-        *("mp4", "m4v", "mov", "mkv", "webm", "avi", "ts", "m2ts", "mpg", "mpeg", "wmv", "flv", "ogv", "3gp"),
+        *("mp4", "m4v", "mov", "qt", "3gp", "3g2", "f4v", "mj2", "mkv", "mk3d", "webm", "avi", "divx", "flv", "ogv", "ogm"),
+        *("ts", "mts", "m2t", "m2ts", "mpg", "mpeg", "mpe", "m1v", "m2v", "vob", "wmv", "asf", "rm", "rmvb", "wtv", "mxf", "nut"),
+        *("ivf", "obu", "h264", "avc", "h265", "hevc", "mjpg", "mjpeg", "y4m"),
         *("gif", "jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff"),
     )
 )
+"""Endings of what :mod:`vglamm.media` opens."""
 SAMPLING = ("fps", "limit", "start", "end", "every_frame", "source_fps")
 """Columns by which a row says itself which frames are used; see :func:`vglamm.frames.choose`. source_fps: rate of a folder of
 frames."""
@@ -94,11 +97,12 @@ class Manifest:
         return self if jobs is None else Manifest(self.jobs[:jobs], self.extra)
 
 
-def read_manifest(source: str, questions: Sequence[str]) -> Manifest:
+def read_manifest(source: str, questions: Sequence[str], out: str | None = None) -> Manifest:
     """source: a folder, a glob, one media file, or a table (Parquet, JSONL, CSV) with a column ``uri`` and, as it likes, ``id``,
     ``video``, ``question`` or ``questions``, those of :data:`SAMPLING` and columns to pass through; local or any address that
-    pyarrow or fsspec knows. questions: asked of every video that the table gives none. ConfigError for nothing found, no question,
-    doubled ids or a column of our own."""
+    pyarrow or fsspec knows. questions: asked of every video that the table gives none. out: where results go, and beside which they
+    are tracked; that is no source, or a second run would find the first. ConfigError for nothing found, no question, doubled ids or
+    a column of our own."""
     place = Place.of(source)
     if os.path.splitext(place.path)[1].lower() in TABLES:
         table = _table(place)
@@ -106,9 +110,11 @@ def read_manifest(source: str, questions: Sequence[str]) -> Manifest:
     if any(mark in place.path for mark in "*?["):
         found = place.glob()
     elif place.is_folder():
-        found = [path for path in place.files() if not os.path.basename(path).startswith(".")]
+        below = len(place.path.rstrip("/")) + 1
+        found = [path for path in place.files() if not any(name.startswith(".") for name in path[below:].split("/"))]
     else:
         found = [place.path] if place.is_file() else []
+    found = _without(found, place, out)
     if not found:
         raise ConfigError(f"nothing at {source}", "a folder, a glob or a table of videos", "check the address")
     root = os.path.commonpath([os.path.dirname(path) for path in found]) if found else ""
@@ -116,26 +122,43 @@ def read_manifest(source: str, questions: Sequence[str]) -> Manifest:
     return _listed(rows, [], questions, folder=None)
 
 
+def _without(found: list[str], place: Place, out: str | None) -> list[str]:
+    target = place if out is None else Place.of(out)
+    if out is None or target.scheme != place.scheme:
+        return found
+    beside = os.path.dirname(target.path)
+    ours = (target.path, os.path.join(beside, "mlflow"), os.path.join(beside, "mlflow.db"))
+    return [path for path in found if not any(path == one or path.startswith(f"{one}/") for one in ours)]
+
+
 def _table(place: Place) -> pa.Table:
-    import pyarrow.csv
-    import pyarrow.json
     import pyarrow.parquet
 
     if not place.is_file():
         raise ConfigError(f"no table at {place.text}", "a Parquet, JSONL or CSV file", "check the address")
-    data = place.read()
+    data, kind = place.read(), os.path.splitext(place.path)[1].lower()
     try:
-        if place.path.endswith(".parquet"):
+        if kind == ".parquet":
             table = pyarrow.parquet.read_table(io.BytesIO(data))
-        elif place.path.endswith(".csv"):
-            table = _csv(data)
         else:
-            table = pyarrow.json.read_json(io.BytesIO(data))
+            table = _csv(data) if kind == ".csv" else _json(data)
     except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
         raise ConfigError(f"{place.text}, which cannot be read ({error})", "a whole table", "check the file") from error
     if "uri" not in table.column_names:
         raise ConfigError(f"{place.text} with {', '.join(table.column_names)}", "a column uri", "name the videos' column uri")
     return table
+
+
+def _json(data: bytes) -> pa.Table:
+    """Our columns are texts also where they look like times: an id 2024-05-01 has no hour."""
+    import pyarrow.json
+
+    table = pyarrow.json.read_json(io.BytesIO(data))
+    times = [f.name for f in table.schema if f.name in _TEXTS and pa.types.is_timestamp(f.type)]
+    if not times:
+        return table
+    texts = pyarrow.json.ParseOptions(explicit_schema=pa.schema([(name, pa.string()) for name in times]))
+    return pyarrow.json.read_json(io.BytesIO(data), parse_options=texts)
 
 
 def _csv(data: bytes) -> pa.Table:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +25,10 @@ MADE = {
 }
 """What the work of a stage is counted in. seen: frames that the language model sees. frames: those that get masks. endpoint: all
 stages, somewhere else."""
+
+
+_NAMED, _SHOWN = 100, 5
+"""Names that the file of a summary has, and that people are shown."""
 
 
 @dataclass(frozen=True)
@@ -65,13 +71,15 @@ class Progress:
 
 @dataclass
 class Summary:
-    """Filled while a job runs. Counts are of this run, ``rows`` of the whole folder; None is what nobody counts."""
+    """Filled while a job runs. Counts are of this run, ``rows`` of the whole folder; None is what nobody counts. skipped: addresses
+    of what is no video by its name."""
 
     model: str
     config: str
     profile: str
     videos: int
     before: int
+    skipped: tuple[str, ...] = ()
     began: float = field(default_factory=time.monotonic)
     done: int = 0
     counts: dict[str, int | None] = field(
@@ -86,7 +94,8 @@ class Summary:
     @staticmethod
     def begun(job: BulkJob, jobs: Collection[Job], done: Collection[int]) -> Summary:
         model = job.identity()["settings"]["model"]
-        return Summary(model, job.config, job.profile.name, len(jobs), len(done))
+        skipped = tuple(one.uri for one in jobs if one.skipped)
+        return Summary(model, job.config, job.profile.name, len(jobs), len(done), skipped)
 
     def add(self, told: dict[str, Any]) -> None:
         """A video's receipt."""
@@ -147,6 +156,7 @@ class Summary:
             "profile": self.profile,
             "rows": self.rows,
             "failed_share": round(self.failed_share, 6),
+            "skipped": {"count": len(self.skipped), "endings": _endings(self.skipped), "names": list(self.skipped[:_NAMED])},
             "this_run": {
                 "videos": self.done,
                 "done_before": self.before,
@@ -159,3 +169,14 @@ class Summary:
             "stages": stages,
             "workers": sorted(self.workers.values(), key=lambda w: (w["stage"], w["node"], w["pid"])),
         }
+
+
+def unlike(names: Sequence[str]) -> str:
+    """Files that are no video by their names, for people: how many of which ending, and the first of them."""
+    kinds = ", ".join(f"{count} {ending}" for ending, count in _endings(names).items())
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{len(names)} that are no video by their names ({kinds}): {', '.join(map(os.path.basename, names[:_SHOWN]))}{more}"
+
+
+def _endings(names: Sequence[str]) -> dict[str, int]:
+    return dict(Counter(os.path.splitext(name.partition("?")[0])[1].lower() for name in names).most_common())

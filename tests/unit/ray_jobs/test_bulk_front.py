@@ -175,6 +175,19 @@ def test_a_summary_tells_throughput_and_what_each_stage_waited() -> None:
     assert [worker["stage"] for worker in tree["workers"]] == ["pixel"]
 
 
+def test_what_is_skipped_is_told_by_name_and_by_ending() -> None:
+    names = tuple(f"/v/{name}" for name in ("a.srt", "b.srt", "c.SRT", "d.pdf", "[e].nfo", "f.txt", "g.txt"))
+    skipping, out = replace(summary(), skipped=names), io.StringIO()
+    assert skipping.to_tree()["skipped"] == {
+        "count": 7, "endings": {".srt": 3, ".txt": 2, ".pdf": 1, ".nfo": 1}, "names": list(names),
+    }  # fmt: skip
+    Console(file=out, width=200).print(told(skipping))
+    assert "7 that are no video by their names (3 .srt, 2 .txt, 1 .pdf, 1 .nfo)" in out.getvalue()
+    assert "a.srt, b.srt, c.SRT, d.pdf, [e].nfo and 2 more" in out.getvalue()
+    many = replace(skipping, skipped=tuple(f"{number}.txt" for number in range(1000)))
+    assert (many.to_tree()["skipped"]["count"], len(many.to_tree()["skipped"]["names"])) == (1000, 100)
+
+
 def test_the_end_is_told_in_three_lines() -> None:
     out = io.StringIO()
     Console(file=out, width=100).print(told(summary()))

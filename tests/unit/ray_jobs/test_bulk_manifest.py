@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,7 +12,10 @@ from pyarrow import parquet
 
 from ray_jobs.annotate.manifest import read_manifest
 from ray_jobs.annotate.parcel import frozen, thawed
+from tests.unit.media.clips import encode
 from vglamm.errors import ConfigError
+from vglamm.media.guarded import open_guarded
+from vglamm.media.limits import Limits
 
 
 @pytest.fixture
@@ -29,6 +33,57 @@ def test_a_folder_is_listed_by_name_and_other_files_are_told_apart(folder: Path)
     assert [job.first for job in jobs] == [0, 2, 4, 6]
     assert jobs[0].row_ids == ("a.mp4", "a.mp4#2")
     assert [job.skipped is None for job in jobs] == [True, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        ("a.mxf", "mpeg2video"),
+        ("a.y4m", "wrapped_avframe"),
+        ("a.MTS", "libx264"),
+        ("a.vob", "mpeg2video"),
+        ("a.asf", "mpeg4"),
+        ("a.3g2", "libx264"),
+        ("a.nut", "ffv1"),
+    ],
+)
+def test_what_the_reader_opens_is_listed(tmp_path: Path, name: str, codec: str) -> None:
+    encode(tmp_path / name, codec, range(5))
+    [job] = read_manifest(str(tmp_path), ["who?"]).jobs
+    assert job.skipped is None
+    with closing(open_guarded(job.uri, Limits())) as source:
+        assert len(source) == 5
+
+
+def test_what_is_hidden_is_no_source(folder: Path) -> None:
+    (folder / ".git" / "objects").mkdir(parents=True)
+    (folder / ".git" / "objects" / "0a1b").touch()
+    assert len(read_manifest(str(folder), ["?"]).jobs) == 4
+    hidden = folder / ".git" / "objects"
+    assert [job.id for job in read_manifest(str(hidden), ["?"]).jobs] == ["0a1b"], "asked for by its name"
+
+
+@pytest.mark.parametrize("pattern", ["", "/**"])
+def test_results_are_no_source(folder: Path, pattern: str) -> None:
+    out, beside = folder / "deep" / "out", folder / "deep"
+    before = read_manifest(f"{folder}{pattern}", ["?"], str(out))
+    for path in (out / "part-00000.parquet", out / "rows" / "00000001.parquet", beside / "mlflow" / "a.png", beside / "mlflow.db"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (beside / "outside.mp4").touch()
+    after = read_manifest(f"{folder}{pattern}", ["?"], str(out))
+    assert {job.uri for job in after.jobs} - {job.uri for job in before.jobs} == {str(beside / "outside.mp4")}
+
+
+def test_a_date_is_an_id_as_it_is_written(tmp_path: Path) -> None:
+    (tmp_path / "t.JSONL").write_text('{"uri": "2024-05-01", "id": "2024-05-01", "day": "2024-05-02"}\n')
+    [job] = read_manifest(str(tmp_path / "t.JSONL"), ["?"]).jobs
+    assert (job.id, job.uri) == ("2024-05-01", str(tmp_path / "2024-05-01"))
+
+
+def test_the_ending_of_a_table_may_be_in_capitals(tmp_path: Path) -> None:
+    (tmp_path / "T.CSV").write_text("uri,id\na.mp4,007\n")
+    assert [job.id for job in read_manifest(str(tmp_path / "T.CSV"), ["?"]).jobs] == ["007"]
 
 
 def test_a_glob_takes_what_fits(folder: Path) -> None:
