@@ -9,9 +9,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from serve.client import ANSWER_SECONDS, Answered, Client
-from vglamm.errors import AnswerTooSlow, DialogueError, EnvironmentProblem, MaskError, ServeError, VglammError, VideoFrameError
+from vglamm.errors import (
+    AnswerTooSlow,
+    DialogueError,
+    EnvironmentProblem,
+    MaskError,
+    RequestRefused,
+    ServeError,
+    VglammError,
+    VideoFrameError,
+)
 
-_OF_A_QUESTION = (DialogueError, VideoFrameError, MaskError, AnswerTooSlow)
+_OF_A_QUESTION = (DialogueError, VideoFrameError, MaskError, AnswerTooSlow, RequestRefused)
 PATIENCE = 3600.0
 """Seconds that an overloaded server is waited for: a bulk job has time."""
 _TURNS = 16
@@ -27,6 +36,10 @@ class Remote:
         self.client, self.model, self.at_once = Client(url, token, patience=PATIENCE, seconds=seconds), model, at_once
 
     def close(self) -> None:
+        self.client.close()
+
+    def leave(self) -> None:
+        """Ends what is heard at its next sign of life; the server stops that work, and drops in its time what it keeps of it."""
         self.client.close()
 
     def identity(self) -> str:

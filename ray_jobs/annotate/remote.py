@@ -23,7 +23,7 @@ from ray_jobs.annotate.parcel import Parcel
 from ray_jobs.annotate.stages import rows_of
 from vglamm.annotation import OK, Annotation
 from vglamm.answer import Answer
-from vglamm.errors import EnvironmentProblem, Unauthorised, VglammError
+from vglamm.errors import EnvironmentProblem, ModelUnknown, Overloaded, Unauthorised, VglammError
 from vglamm.media.guarded import open_guarded
 from vglamm.media.limits import Limits
 from vglamm.media.lossless import write_lossless
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 STAGE = "endpoint"
 """All that is seen from here of the stages there."""
 _PERIOD = 1.0
-_FATAL = (EnvironmentProblem, Unauthorised)
+_FATAL = (EnvironmentProblem, Unauthorised, ModelUnknown, Overloaded)
 """Of the endpoint, not of a video: the job ends, and the same command goes on later."""
 
 
@@ -63,6 +63,10 @@ class Endpoint(Protocol):
     def answers(self, path: str, questions: Sequence[str], options: Mapping[str, Any]) -> Iterator[Said | VglammError]:
         """For each question about a local video its answer, each alone, or why there is none. A VglammError of the video itself is
         raised. options: of :func:`vglamm.frames.choose`, ``mode`` and ``max_new_tokens``."""
+        ...
+
+    def leave(self) -> None:
+        """Wait for no answer any more, in whatever thread; nothing is asked afterwards."""
         ...
 
 
@@ -97,6 +101,9 @@ def annotate_at(job: BulkJob, endpoint: Endpoint, watch: Callable[[Progress], No
                         summary.add(_told(rows, tokens))
                         parts.done(position)
                     watch(summary.progress(board.read()))
+            except BaseException:
+                endpoint.leave()  # a long video would be waited for
+                raise
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)  # after an error, what has not begun does not
         summary.tallies = board.read()
@@ -149,8 +156,20 @@ def rows_from(one: Job, job: BulkJob, endpoint: Endpoint) -> tuple[list[Annotati
         raise
     except VglammError as error:
         heard = Heard([error] * len(questions))
+    _check_model(heard, job.model)
     blank = rows_of(parcel.fail("", ""))
     return [_row(row, answer, one.uri) for row, answer in zip(blank, heard.found, strict=True)], heard.tokens
+
+
+def _check_model(heard: Heard, model: str | None) -> None:
+    """A server that is started anew with other weights would go on in the rows of those before."""
+    others = {one.model for one in heard.found if isinstance(one, Answer)} - {model}
+    if others:
+        raise EnvironmentProblem(
+            f"answers of {', '.join(sorted(others))} from the endpoint",
+            f"the model that this run began with, {model}",
+            "serve that one and give the same command again, or choose another --out",
+        )
 
 
 def _heard(endpoint: Endpoint, path: str, questions: Sequence[str], options: Mapping[str, Any]) -> Heard:

@@ -24,7 +24,17 @@ from tests.unit.media.clips import encode
 from tests.unit.serve.canned import answer_of
 from vglamm import annotation
 from vglamm.answer import Answer
-from vglamm.errors import AnswerTooSlow, ConfigError, EnvironmentProblem, SessionGone, VglammError, VideoUnreadable
+from vglamm.errors import (
+    AnswerTooSlow,
+    ConfigError,
+    EnvironmentProblem,
+    ModelUnknown,
+    Overloaded,
+    SessionGone,
+    Unauthorised,
+    VglammError,
+    VideoUnreadable,
+)
 
 TOKENS = 7
 
@@ -40,9 +50,13 @@ class Spoken:
         self.options: list[Mapping[str, Any]] = []
         self.fail: dict[str, VglammError] = {}
         self.breaks: dict[str, VglammError] = {}
+        self.left = False
 
     def identity(self) -> str:
         return "canned"
+
+    def leave(self) -> None:
+        self.left = True
 
     def answers(self, path: str, questions: Sequence[str], options: Mapping[str, Any]) -> Iterator[Answered | VglammError]:
         name = Path(path).name
@@ -129,14 +143,30 @@ def test_what_was_answered_before_a_video_failed_stays(videos: Path, tmp_path: P
     assert [row.error_type for row in rows] == [None, "SessionGone"] * 3
 
 
-def test_the_endpoints_own_troubles_end_the_job_which_goes_on_later(videos: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [EnvironmentProblem, Unauthorised, ModelUnknown, Overloaded])
+def test_the_endpoints_own_troubles_end_the_job_which_goes_on_later(videos: Path, tmp_path: Path, kind: type[VglammError]) -> None:
     endpoint = Spoken()
-    endpoint.fail = {"clip-2.mp4": EnvironmentProblem("no answer", "one", "start it")}
-    with pytest.raises(EnvironmentProblem):
+    endpoint.fail = {"clip-2.mp4": kind("no answer", "one", "start it")}
+    with pytest.raises(kind):
         annotate_at(job_of(videos, tmp_path / "out"), endpoint, lambda progress: None)
+    assert endpoint.left, "answers to the other videos are not waited for"
     endpoint.fail = {}
     summary = annotate_at(job_of(videos, tmp_path / "out"), endpoint, lambda progress: None)
     assert summary.rows == {"failed: VideoUnreadable": 2, "ok": 6, "skipped": 2}
+
+
+def test_an_endpoint_that_is_started_anew_with_another_model_ends_the_job(videos: Path, tmp_path: Path) -> None:
+    class Renewed(Spoken):
+        def answers(self, path: str, *given: Any) -> Iterator[Answered | VglammError]:
+            for said in super().answers(path, *given):
+                assert isinstance(said, Answered)
+                other = replace(said, answer=replace(said.answer, model="other"))
+                yield other if Path(path).name == "clip-2.mp4" else said
+
+    with pytest.raises(EnvironmentProblem, match=r"answers of other from the endpoint; expected the model.*canned"):
+        annotate_at(job_of(videos, tmp_path / "out"), Renewed(), lambda progress: None)
+    assert annotate_at(job_of(videos, tmp_path / "out"), Spoken(), lambda progress: None).rows["ok"] == 6
+    assert {row.answer.model for row in annotation.read(tmp_path / "out") if row.answer is not None} == {"canned"}
 
 
 def test_the_folder_is_that_of_a_run_with_the_model_here(videos: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from serve.contract import Ask, Event
 from serve.ingress import api
 from serve.settings import Settings
 from tests.unit.serve.canned import PIECES, Canned, served, spooled
-from vglamm.errors import AnswerTooSlow, EnvironmentProblem
+from vglamm.errors import AnswerTooSlow, EnvironmentProblem, RequestRefused
 
 SILENCE = 1.0
 BEATS = 40
@@ -90,6 +90,22 @@ def test_an_answer_may_take_longer_than_the_client_bears_silence(
     assert isinstance(said, Answered)
     assert said.written_tokens == len(PIECES)
     assert wire.beats >= BEATS
+
+
+def test_who_leaves_does_not_wait_for_a_long_answer(
+    slow: Slow, wire: Wire, remote: Remote, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attend, "_SILENCE", 0.05)
+    slow.held, wire.enough = True, remote.leave  # called in the server's thread, as the job's calls it in another one
+    slow.go_on(1)
+    with pytest.raises((RuntimeError, EnvironmentProblem)):
+        list(remote.answers(str(clip), ["who?"], {}))
+    assert slow.ended.acquire(timeout=60), "the server stops the work"
+
+
+def test_a_question_that_is_refused_fails_alone(slow: Slow, remote: Remote, clip: Path, settings: Settings) -> None:
+    found = list(remote.answers(str(clip), ["who?", "x" * (settings.taken.question + 1), "and?"], {}))
+    assert [type(one) for one in found] == [Answered, RequestRefused, Answered]
 
 
 def test_a_question_that_a_server_is_silent_about_fails_alone(slow: Slow, remote: Remote, clip: Path) -> None:
