@@ -14,19 +14,21 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import torch
 from torch import Tensor, nn
 
 from vglamm.config import ModelConfig
 from vglamm.errors import CheckpointError, ConfigError, EnvironmentProblem
-from vglamm.language.lm import Language
-from vglamm.model import VideoGLaMM
-from vglamm.pixel.decoder import Pixel
 from vglamm.source import PARTS, TOKENIZER_FILES, fetch, resolve
 from vglamm.tensors import Plan, TensorFile, fit, write
-from vglamm.vision.encoder import Vision
+
+if TYPE_CHECKING:
+    from vglamm.language.lm import Language
+    from vglamm.model import VideoGLaMM
+    from vglamm.pixel.decoder import Pixel
+    from vglamm.vision.encoder import Vision
 
 __all__ = ["identity", "load", "load_config", "load_tokenizer", "model_hash", "resolve", "save", "skeleton", "stored_dtype"]
 
@@ -92,12 +94,20 @@ def skeleton(config: ModelConfig, part: str | None = None) -> nn.Module:
     """The model, or one part, with buffers but without memory for its parameters (they are on the meta device)."""
     from accelerate import init_empty_weights
 
+    # Here, since who decodes needs the config alone, and the parts are most of what its process would import.
+    from vglamm.language.lm import Language
+    from vglamm.model import VideoGLaMM
+    from vglamm.pixel.decoder import Pixel
+    from vglamm.vision.encoder import Vision
+
     kinds = {"vision": Vision, "language": Language, "pixel": Pixel}
     with init_empty_weights(include_buffers=False):  # buffers are computed, not loaded: they must be real
         return kinds[part](getattr(config, part)) if part else VideoGLaMM(config)
 
 
 def _fill(module: nn.Module, path: Path, device: Any, dtype: torch.dtype | None) -> None:
+    from vglamm.language.lm import Language
+
     if not path.is_file():
         pickles = sorted(file.name for file in path.parent.iterdir() if file.suffix in (".bin", ".pt", ".pth", ".ckpt", ".pkl"))
         found = f" (only {', '.join(pickles)}, which is never unpickled)" if pickles else ""

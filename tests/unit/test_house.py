@@ -170,7 +170,8 @@ def test_tests_mirror_modules_that_exist() -> None:
     assert gone == []
 
 
-def test_the_ingress_of_the_endpoint_computes_nothing() -> None:
-    code = "import sys, serve.deployments.ingress; print(*sorted({'torch', 'transformers', 'sam2'} & set(sys.modules)))"
+@pytest.mark.parametrize(("part", "absent"), [("ingress", ("torch", "transformers", "sam2")), ("decode", ("transformers", "sam2"))])
+def test_what_the_endpoint_does_without_a_model_starts_without_its_libraries(part: str, absent: tuple[str, ...]) -> None:
+    code = f"import sys, serve.deployments.{part}; print(*sorted({{*{absent}}} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert found.stdout.split() == []
