@@ -23,6 +23,11 @@ from vglamm.errors import ConfigError
 NAME = "vglamm"
 STICKY = ("pixel", "whole")
 """Deployments whose replicas may have something for a request: features made ahead, a session."""
+ALIVE = 2.0
+"""Seconds between two looks at whether a replica lives; Serve replaces a dead one when it looks."""
+REPLICAS = {"RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0"}
+"""Environment of replicas. What they do for long they do in threads of their own: another one for the rest makes each event of a
+stream change threads twice."""
 
 
 class Args(BaseModel):
@@ -106,13 +111,13 @@ def deployed(kind: type, name: str, part: Part, profile: Profile) -> Any:
     """A deployment as its part of the profile says."""
     options: dict[str, Any] = {
         "name": name,
-        "ray_actor_options": part.resources,
+        "ray_actor_options": part.resources | {"runtime_env": {"env_vars": REPLICAS}},
         "max_ongoing_requests": part.ongoing,
         "max_queued_requests": part.queued,
         "backpressure_config": BackpressureConfig(status_code=503, retry_after_s=profile.retry_after),
         "graceful_shutdown_timeout_s": part.drain,
         "graceful_shutdown_wait_loop_s": 0.5,
-        "health_check_period_s": part.check,
+        "health_check_period_s": min(ALIVE, part.check),  # a living one is tried on an input each ``check`` seconds only
         "health_check_timeout_s": max(30.0, 3 * part.check),
     }
     if name in STICKY:

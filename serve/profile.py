@@ -27,8 +27,8 @@ class Part:
     queued: requests that wait at most, of each that sends; more are refused. batch: work that is done together at most (of whole:
     tokens that its answers in flight may need). wait: seconds to fill a batch. rows: answers that are written together at most.
     load: work of each from which on another replica is wanted; it counts what is at work and what waits. up, down: seconds that a
-    want must last. drain: seconds that a replica which is to end may go on with what it has. check: seconds between two checks of
-    its health.
+    want must last. drain: seconds that a replica which is to end may go on with what it has. check: seconds without work
+    after which a replica is tried on a canned input; whether it lives is looked at more often.
     """
 
     replicas: tuple[int, ...] = (1, 1)

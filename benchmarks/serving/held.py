@@ -1,4 +1,4 @@
-"""What the processes of an endpoint hold: memory and open files."""
+"""What the processes of an endpoint hold and use: memory, open files, time."""
 
 from __future__ import annotations
 
@@ -32,3 +32,10 @@ def growth(before: Holding, after: Holding) -> tuple[list[float], list[int]]:
 def _mine(_: Any) -> tuple[float, int]:
     process = psutil.Process()
     return float(process.memory_info().rss), process.num_fds()
+
+
+def started(_: Any) -> tuple[float, float]:
+    """Of this process: when it began, and the seconds of a core that it used."""
+    process = psutil.Process()
+    spent = process.cpu_times()
+    return process.create_time(), spent.user + spent.system

@@ -2,7 +2,7 @@
 
 import pytest
 
-from serve.app import deployed
+from serve.app import ALIVE, deployed
 from serve.profile import SPLIT, Part, Profile, load_profile
 from serve.scaling import ByLoad
 from vglamm.errors import ConfigError
@@ -85,8 +85,9 @@ def test_a_deployment_is_asked_for_as_its_part_says():
     made = deployed(Nothing, "pixel", part, Profile("p", retry_after=4.0))
     config = made._deployment_config
     scaling = config.autoscaling_config
-    assert made.ray_actor_options == {"num_cpus": 2.0, "num_gpus": 0.5}
+    assert made.ray_actor_options == {"num_cpus": 2.0, "num_gpus": 0.5, "runtime_env": {"env_vars": REPLICAS}}
     assert (config.max_ongoing_requests, config.max_queued_requests, config.graceful_shutdown_timeout_s) == (7, 9, 11.0)
+    assert (config.health_check_period_s, config.health_check_timeout_s) == (ALIVE, 30.0), "a dead one is seen before it is tried"
     assert (config.backpressure_config.status_code, config.backpressure_config.retry_after_s) == (503, 4.0)
     assert (scaling.min_replicas, scaling.max_replicas, scaling.upscale_delay_s, scaling.downscale_delay_s) == (0, 3, 1.0, 5.0)
     assert scaling.policy.policy_kwargs == {"load": 99.0}
