@@ -9,7 +9,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,9 +33,9 @@ SLOW = {
 
 
 def small(**changes: Any) -> Profile:
-    """All parts at a fifth of a CPU, with one replica each unless told otherwise."""
+    """All parts at a seventh of a CPU, with one replica each unless told otherwise."""
     part = Part(cpus=0.15, ongoing=16, queued=64, batch=4096, check=5.0, drain=30.0)
-    parts = dict.fromkeys(("ingress", "decode", "vision", "language", "pixel", "whole"), part)
+    parts = dict.fromkeys(("ingress", "decode", "vision", "language", "whole"), part) | {"pixel": replace(part, batch=32)}
     return Profile(**({"name": "small", "device": "cpu", **parts} | changes))
 
 

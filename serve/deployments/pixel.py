@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,7 @@ from serve.feed import Feed
 from serve.setup import Setup
 from serve.station import Station
 from serve.tracking import weights
+from serve.turns import Turns
 from serve.wire import Begun, Grounding
 from vglamm.pixel.anchor import Row
 from vglamm.pixel.footage import Ahead
@@ -28,6 +30,8 @@ from vglamm.steps import PixelStep, PixelTask
 
 BEGUN = 4
 """Videos of which a replica keeps features that nobody has asked for yet, at most."""
+AGE = 16.0
+"""Frames x objects that a second of waiting is worth, when it is asked whose turn it is."""
 
 
 @dataclass
@@ -50,13 +54,15 @@ class Turn:
 
 
 class Pixel:
-    """Tracks several videos by turns of some frames, so that none waits for the end of another. Grounding frames come from decode,
-    a window ahead."""
+    """Tracks several videos by turns of some frames, so that no short one waits for the end of a long one. After the first frame,
+    whose mask is soon there, it is the turn of the one that has the least left: answers end one after the other, and what comes
+    before pixel goes on meanwhile. Grounding frames come from decode, a window ahead."""
 
     def __init__(self, setup: Setup, decode: DeploymentHandle) -> None:
         self.setup, self.decode, self.station = setup, decode, Station(setup.profile, setup.profile.pixel)
         self.step = self._load("")
         self.begun: OrderedDict[str, Ahead] = OrderedDict()
+        self.turns = Turns(2 * setup.profile.pixel.batch)  # a batch at work, and one that waits for the device
         self.turn.set_max_batch_size(setup.profile.pixel.batch)
         self.turn.set_batch_wait_timeout_s(0.0)  # whoever comes while a batch is at work is in the next
 
@@ -83,9 +89,11 @@ class Pixel:
         ahead = None if task.begun is None else self.begun.pop(task.begun.name, None)
         stride = Stride(_rows(step, feed, task, ahead), 1, objects)
         self.station.gauge.take(left)
+        came, rank = AGE * time.monotonic(), 0.0
         try:
             while True:
-                turn: Turn = await self.turn(stride)
+                async with self.turns.turn(_work(stride), rank):
+                    turn: Turn = await self.turn(stride)
                 if turn.error is not None:
                     raise turn.error
                 left -= len(turn.rows) * objects
@@ -94,6 +102,7 @@ class Pixel:
                     yield turn.rows
                 if turn.over:
                     return
+                rank = came + left
                 stride = replace(stride, frames=max(1, min(step.part.config.chunk, self.setup.profile.pixel.batch // objects)))
         finally:
             stride.stop.set()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from serve.app import ALIVE, deployed
+from serve.app import ALIVE, REPLICAS, deployed
 from serve.profile import SPLIT, Part, Profile, load_profile
 from serve.scaling import ByLoad
 from vglamm.errors import ConfigError
