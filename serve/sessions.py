@@ -102,7 +102,7 @@ class Sessions:
         """The events of one question, the last one a :class:`Turned`. session: None keeps nothing. alone: earlier turns are not
         told to the model."""
         if session is None:
-            async with aclosing(self.backend.stream(ask)) as events:
+            async with aclosing(self.videos.used(video, self.backend.stream(ask))) as events:
                 async for event in events:
                     yield Turned(event, None, 0, video) if isinstance(event, Done) else event
             return
@@ -113,7 +113,8 @@ class Sessions:
                 raise RequestRefused(f"a session of {len(session.turns)} turns", "fewer", "begin another one")
             ask = replace(ask, session=session.name, history=() if alone else session.history)
             try:
-                async with aclosing(lease.keeping(self.backend.stream(ask), lost)) as events:
+                stream = self.videos.used(video, self.backend.stream(ask))
+                async with aclosing(lease.keeping(stream, lost)) as events:
                     async for event in events:
                         if isinstance(event, Done):
                             await lease.check()
@@ -133,7 +134,8 @@ class Sessions:
         async with lease.held() as lost:
             session = await self._latest(session)
             correction = replace(correction, answer=await self.answer(session, turn))
-            async with aclosing(lease.keeping(self.backend.correct(correction), lost)) as events:
+            stream = self.videos.used(session.video, self.backend.correct(correction))
+            async with aclosing(lease.keeping(stream, lost)) as events:
                 async for event in events:
                     if isinstance(event, Done):
                         await lease.check()

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
 from serve.contract import Backend
 from serve.settings import Settings
 from serve.spool import VIDEOS, Spool
-from vglamm.errors import VglammError
+from vglamm.errors import NotKept, VglammError
 from vglamm.media.sniff import HEAD, image_format, indexed_container
 
 log = logging.getLogger(__name__)
+Item = TypeVar("Item")
 
 _BLOCK = 256 * 1024
 _TOUCH = 60.0
@@ -51,6 +54,17 @@ class Videos:
             await asyncio.to_thread(self.spool.write, VIDEOS, name, record)
             self._touched[name] = now
         return record
+
+    async def used(self, name: str, items: AsyncGenerator[Item, None]) -> AsyncGenerator[Item, None]:
+        """The items. While they come the video counts as used, or an answer that takes longer than it is kept would lose it."""
+        noted = time.monotonic()
+        async with aclosing(items) as coming:
+            async for item in coming:
+                if time.monotonic() - noted >= _TOUCH:
+                    noted = time.monotonic()
+                    with contextlib.suppress(NotKept, OSError):  # deleted meanwhile, or the spool: the answer may come all the same
+                        await self.facts(name)
+                yield item
 
     def told(self, name: str, record: dict[str, Any]) -> dict[str, Any]:
         """What a client hears of a video."""

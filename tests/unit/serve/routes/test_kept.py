@@ -225,6 +225,31 @@ def test_what_nobody_uses_expires(settings: Settings, canned: Canned, clip: Path
     assert canned.forgotten == [session]
 
 
+@pytest.mark.parametrize("work", ["ask", "ask in a session", "correct"])
+def test_a_long_answer_keeps_its_video(
+    settings: Settings, canned: Canned, clip: Path, monkeypatch: pytest.MonkeyPatch, work: str
+) -> None:
+    app = api(canned, replace(settings, kept=Kept(seconds=100.0)))
+    client, desk, folder = TestClient(app), app.state.desk, Path(settings.spool, "videos")
+    told = ask(client, client.post("/v1/videos", content=clip.read_bytes()).json()["video"])
+    monkeypatch.setattr("serve.videos._TOUCH", 0.0)  # else once a minute
+
+    async def worked() -> None:
+        session = await desk.sessions.load(told["session"])
+        events = desk.sessions.ask(None if work == "ask" else session, session.ask(0), session.video)
+        if work == "correct":
+            correction = Correct(session.ask(0), await desk.sessions.answer(session, 0), 0, 3, ((5.0, 6.0, True),), None)
+            events = desk.sessions.correct(session, 0, correction)
+        async with aclosing(events):
+            await anext(events)
+            age(folder, 101)
+            await anext(events)
+            await desk.videos.expire()
+
+    asyncio.run(worked())
+    assert spooled(folder.parent) == [told["video"], f"{told['video']}.json"]
+
+
 @pytest.mark.parametrize("use", ["look", "export", "correct", "nothing"])
 def test_looking_exporting_and_correcting_are_use(settings: Settings, canned: Canned, clip: Path, use: str) -> None:
     app = api(canned, replace(settings, kept=Kept(seconds=100.0)))
