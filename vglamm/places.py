@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from vglamm.errors import ConfigError, VideoNotFound, VideoTooLarge, VideoUnreadable
+from vglamm.errors import ConfigError, EnvironmentProblem, VideoNotFound, VideoTooLarge, VideoUnreadable
 from vglamm.media.folder import frame_names
 from vglamm.media.limits import Limits
 
@@ -151,7 +152,7 @@ def join(folder: str | None, uri: str) -> str:
 @contextmanager
 def local_copy(uri: str, limits: Limits) -> Iterator[str]:
     """A path of this machine with the bytes of ``uri``, a file or a folder of frames; a copy lives as long as the context.
-    VideoNotFound, VideoTooLarge or VideoUnreadable."""
+    VideoNotFound, VideoTooLarge or VideoUnreadable; EnvironmentProblem if there is no room for the copy."""
     if "://" not in uri or uri.startswith("file://"):
         yield uri.removeprefix("file://")
         return
@@ -175,15 +176,23 @@ def local_copy(uri: str, limits: Limits) -> Iterator[str]:
                 with place.system.open_input_stream(path) as theirs, copy.open("wb") as ours:
                     shutil.copyfileobj(theirs, ours, _BLOCK)
         except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise EnvironmentProblem(
+                    f"no room in {scratch} for a copy of {uri}", f"{size} bytes", "free some, or set TMPDIR to a larger place"
+                ) from error
             raise VideoUnreadable(f"{uri}, which broke off ({error})", "a complete download", "try again") from error
         yield str(target)
 
 
 def sha256(path: str | os.PathLike[str]) -> str:
-    """Of a file's bytes; of a folder of frames, of their names and bytes in order."""
+    """Of a file's bytes; of a folder of frames, of their names and bytes in order. VideoUnreadable if they cannot be read."""
     if not os.path.isdir(path):
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        try:
+            with open(path, "rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            got = f"{error.strerror or error} for {os.fspath(path)!r}"
+            raise VideoUnreadable(got, "a file that can be read", "check the path and its rights") from error
     hashed = hashlib.sha256()
     for name in frame_names(path):
         hashed.update(name.encode() + b"\0" + bytes.fromhex(sha256(os.path.join(path, name))))

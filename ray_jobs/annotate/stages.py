@@ -7,6 +7,7 @@ wrong with the job itself (a checkpoint, a profile) ends it. Stages know nothing
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
@@ -76,13 +77,19 @@ class Decode:
     def _one(self, parcel: Parcel) -> Parcel:
         limits = self.settings.limits
         with local_copy(parcel.plain["uri"], limits) as path:
+            if not os.path.isdir(path):
+                limits.check_file(path)
+            read = Parcel(parcel.position, parcel.plain | {"sha256": sha256(path)})
             own = dict(parcel.plain["own_sampling"])
-            with closing(open_guarded(path, limits, fps=own.pop("source_fps", None))) as source:
-                sampling = choose(source, self.config, **(self.settings.sampling | own))
-                seen = vision_input(source, sampling, self.config)
-            known = {"sha256": sha256(path), "sampling": asdict(sampling), "end": end_of(source)}
+            try:
+                with closing(open_guarded(path, limits, fps=own.pop("source_fps", None))) as source:
+                    sampling = choose(source, self.config, **(self.settings.sampling | own))
+                    seen = vision_input(source, sampling, self.config)
+            except VglammError as error:  # the row tells of which bytes
+                return read.fail(type(error).__name__, str(error))
+        known = {"sampling": asdict(sampling), "end": end_of(source)}
         arrays = {"spatial": seen.spatial} | ({} if seen.temporal is None else {"temporal": seen.temporal})
-        return Parcel(parcel.position, parcel.plain | known, arrays)
+        return Parcel(read.position, read.plain | known, arrays)
 
 
 class See:

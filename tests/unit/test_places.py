@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import fsspec
 import pytest
 
-from vglamm.errors import ConfigError, VideoNotFound, VideoTooLarge
+from vglamm.errors import ConfigError, EnvironmentProblem, VideoNotFound, VideoTooLarge, VideoUnreadable
 from vglamm.media.limits import Limits
-from vglamm.places import Place, join, local_copy
+from vglamm.places import Place, join, local_copy, sha256
 
 S3 = "s3://bucket/videos?endpoint_override=127.0.0.1:9&scheme=http&region=us-east-1"
 """Nobody listens there: an address is understood without asking its server."""
@@ -94,3 +96,20 @@ def test_a_file_that_cannot_be_finished_leaves_what_was_there(tmp_path: Path, mo
         place.write(b"after")
     assert Path(place.path).read_bytes() == b"before"
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["rows.parquet"]
+
+
+def test_bytes_that_cannot_be_read_are_the_files_fault(tmp_path: Path) -> None:
+    (tmp_path / "gone.mp4").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(VideoUnreadable, match=r"No such file or directory for '.*gone\.mp4'"):
+        sha256(tmp_path / "gone.mp4")
+
+
+def test_a_copy_for_which_there_is_no_room_is_not_the_videos_fault(memory: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory.inside("a.mp4").write(b"video")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("vglamm.places.shutil.copyfileobj", full)
+    with pytest.raises(EnvironmentProblem, match=r"no room in .*5 bytes"), local_copy("memory://bucket/videos/a.mp4", Limits()):
+        pass
