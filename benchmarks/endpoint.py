@@ -6,6 +6,7 @@ import asyncio
 import tempfile
 import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.bulk import rays
@@ -55,7 +56,7 @@ def _measure(source: str, what: str, clip: Path, rounds: int, answers: int) -> S
             told.clear()
             frames.clear()
             seconds = interleaved(arms, rounds)
-            rates = [(loop(walk, film, answers), crowd(endpoint, ask, answers)) for _ in range(rounds)]
+            rates = [(loop(walk, film, answers), crowd(endpoint, replace(ask, live=False), answers)) for _ in range(rounds)]
     finally:
         ray_serve.shutdown()
     count = len(told[0][0].answer.sampling.grounding_indices)

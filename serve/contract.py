@@ -50,7 +50,8 @@ class Writing:
 class Ask:
     """One question about one video. video: its name in the spool. session: visual tokens are kept under it, so that a further
     question does not encode the video again. history: always given, so that any replica can go on where another was lost.
-    model: "" is the default one. source: what ``Answer.source`` shall say to the user."""
+    model: "" is the default one. source: what ``Answer.source`` shall say to the user. live: somebody reads the text while it is
+    written; else it may come in two pieces, the first one and the rest."""
 
     video: str
     question: str
@@ -61,6 +62,7 @@ class Ask:
     model: str = ""
     source: str = ""
     request_id: str = ""
+    live: bool = True
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,8 @@ class Part:
     tokens that its answers in flight may need). wait: seconds to fill a batch. rows: answers that are written together at most.
     load: work of each from which on another replica is wanted; it counts what is at work and what waits. up, down: seconds that a
     want must last. drain: seconds that a replica which is to end may go on with what it has. check: seconds without work
-    after which a replica is tried on a canned input; whether it lives is looked at more often.
+    after which a replica is tried on a canned input; whether it lives is looked at more often. nice: how far it stands back behind
+    others on its machine (0 to 19, the system's nice): where parts share cores, all behind pixel, which has the most to do.
     """
 
     replicas: tuple[int, ...] = (1, 1)
@@ -47,12 +48,15 @@ class Part:
     down: float = 120.0
     drain: float = 60.0
     check: float = 10.0
+    nice: int = 0
 
     def __post_init__(self) -> None:
         if len(self.replicas) != 2 or not 0 <= self.replicas[0] <= self.replicas[1] or self.replicas[1] < 1:
             raise ConfigError(f"replicas {list(self.replicas)}", "[fewest, most], most at least 1", "fix the profile")
         if min(self.threads, self.ongoing, self.queued, self.batch, self.rows) < 1:
             raise ConfigError(f"{self}", "threads, ongoing, queued, batch and rows of at least 1", "fix the profile")
+        if not 0 <= self.nice <= 19:
+            raise ConfigError(f"nice {self.nice}", "0 to 19", "fix the profile")
         if min(self.cpus, self.gpus, self.memory, self.wait, self.up, self.down, self.drain) < 0 or self.load <= 0:
             raise ConfigError(f"{self}", "no negative amount, and a load above 0", "fix the profile")
 

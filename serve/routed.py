@@ -177,7 +177,8 @@ class Routed:
             look = handles.decode.look.remote(film)
             watched = handles.vision.see.remote(look)
             pending = [look, watched]
-        written = handles.language.options(stream=True).write.remote(watched, Asked(ask.question, ask.history, ask.writing))
+        asked = Asked(ask.question, ask.history, ask.writing, ask.live)
+        written = handles.language.options(stream=True).write.remote(watched, asked)
         try:
             async for piece in written:
                 for event in piece:

@@ -24,8 +24,10 @@ class Station:
         import torch
 
         torch.set_num_threads(part.threads)
-        # Without a Ray: Serve's local testing mode.
-        ids = ray.get_runtime_context().get_accelerator_ids() if ray.is_initialized() else {}
+        ids: dict[str, list[str]] = {}
+        if ray.is_initialized():  # else Serve's local testing mode, in which this is the process of who tests
+            os.nice(part.nice)
+            ids = ray.get_runtime_context().get_accelerator_ids()
         self.gpus = [str(one) for one in ids.get("GPU", [])]
         usable = bool(self.gpus) and torch.cuda.is_available()
         self.device = profile.device if profile.device != "auto" else "cuda" if usable else "cpu"

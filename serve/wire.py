@@ -50,11 +50,12 @@ class Watched:
 
 @dataclass(frozen=True)
 class Asked:
-    """A question without its video."""
+    """A question without its video. live: see :class:`serve.contract.Ask`."""
 
     question: str
     history: Turns
     writing: Writing
+    live: bool = True
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ class Language:
 
     async def write(self, watched: Watched, asked: Asked) -> AsyncGenerator[list[Told], None]:
         """What was seen of the video, then text and phrases as they are written, then the reply with its prompts. In pieces, since
-        each one sent crosses to another process."""
+        each one sent crosses to another process; of an answer that nobody reads meanwhile all but the first at the end."""
         name = ray_serve.get_multiplexed_model_id()
         writer = await self.other(name) if name else self.own
         step, question = writer.engine.step, (watched.tokens, asked.history, asked.question)
@@ -53,12 +53,13 @@ class Language:
         config = step.part.config
         work = len(watched.tokens.tokens) + (asked.writing.max_new_tokens or config.max_new_tokens)
         raw, found = "", 0
+        told: list[Told] = []
+        began = False
         self.station.gauge.take(work)
         try:
             async with aclosing(writer.engine.pieces(question, **asked.writing.options)) as pieces:
                 async for events in pieces:
                     self.station.prove()
-                    told: list[Told] = []
                     for event in events:
                         if isinstance(event, str):
                             raw += event
@@ -68,7 +69,9 @@ class Language:
                         else:
                             told.append(PhraseFound(found, parse_reply(raw).phrases[-1].text))
                             found += 1
-                    yield told
+                    if told and (asked.live or not began or isinstance(told[-1], Reply)):
+                        yield told
+                        told, began = [], True
         finally:
             self.station.gauge.done(work)
 

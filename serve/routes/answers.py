@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -26,7 +27,7 @@ def add(app: FastAPI, desk: Desk) -> None:
         """Ask a question; with ``session``, a further one about the same video."""
         question, uploaded = await desk.intake.read(request, Question)
         session, asked, video, came = await desk.asked(question, uploaded, request)
-        events = desk.sessions.ask(session, asked, video, question.alone)
+        events = desk.sessions.ask(session, replace(asked, live=question.stream), video, question.alone)
         if came and not question.keep:
             events = then_deleted(desk, events, video)
         return await answered(events, request, question.stream)

@@ -35,7 +35,15 @@ def add(app: FastAPI, desk: Desk) -> None:
         video, came = await desk.intake.named(talk.video)
         request_id = request.state.request_id
         ask = Ask(
-            path_of(video), talk.question, wanted.watching, wanted.writing, None, talk.history, wanted.model, SOURCE, request_id
+            path_of(video),
+            talk.question,
+            wanted.watching,
+            wanted.writing,
+            history=talk.history,
+            model=wanted.model,
+            source=SOURCE,
+            request_id=request_id,
+            live=wanted.stream,
         )
         events = desk.sessions.ask(None, ask, video)
         if came:
