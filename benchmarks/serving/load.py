@@ -6,7 +6,7 @@ import asyncio
 import statistics
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -112,36 +112,19 @@ def until(deadline: float) -> Callable[[], bool]:
     return lambda: time.monotonic() < deadline
 
 
-async def nothing(number: int) -> None:
-    """What is done beside a request when nothing is."""
-
-
-async def paced(
-    url: str,
-    video: Path,
-    per_second: float,
-    total: int,
-    also: Callable[[int], Awaitable[None]] = nothing,
-    *,
-    retry: bool = True,
-) -> Outcomes:
-    """Requests at a fixed pace, whether or not earlier ones are answered. also: called with the number of each before it goes."""
-    outcomes, tasks = Outcomes(), set()
+async def paced(url: str, video: Path, per_second: float, go_on: Callable[[int], bool], *, retry: bool = True) -> Outcomes:
+    """Requests at a fixed pace, whether or not earlier ones are answered. go_on: called with the number of the next, whether it
+    goes."""
+    outcomes, tasks, number = Outcomes(), set(), 0
     limits = httpx2.Limits(max_connections=None)
     async with httpx2.AsyncClient(base_url=url, timeout=_PATIENCE, limits=limits) as client:
         name = await upload(client, video)
         await ask(client, name)
         began = time.perf_counter()
-        async for number in _ticks(per_second, total):
-            await also(number)
+        while go_on(number):
             tasks.add(asyncio.create_task(ask(client, name, retry=retry)))
+            number += 1
+            await asyncio.sleep(max(began + number / per_second - time.perf_counter(), 0))
         outcomes.all += await asyncio.gather(*tasks)
         outcomes.seconds = time.perf_counter() - began
     return outcomes
-
-
-async def _ticks(per_second: float, total: int) -> AsyncIterator[int]:
-    began = time.perf_counter()
-    for number in range(total):
-        await asyncio.sleep(max(began + number / per_second - time.perf_counter(), 0))
-        yield number

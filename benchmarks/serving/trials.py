@@ -19,38 +19,41 @@ ALL = ("ingress", *SPLIT)
 PAIRS = small(name="pairs", **dict.fromkeys(ALL, Part(replicas=(2, 2), cpus=0.1, ongoing=16, queued=64, drain=60.0)))
 NARROW = small(name="narrow", **dict.fromkeys(ALL, Part(cpus=0.1, ongoing=4, queued=4)))
 RECOVERED, STARTING = 20.0, 12.0
-"""Seconds until a replica that died is replaced; seconds of a core that a replica takes until it runs, most of them imports."""
+"""Seconds until a replica that died is replaced, where nothing else runs; seconds of a core that a replica takes until it runs,
+most of them imports."""
 MEMORY, FILES = 5.0, 16
 """Percent, and number, by which a part may grow."""
 EVENTS = ("event: text", "event: phrase", "event: masks")
 
 
-def killed(endpoint: Endpoint, clip: Path, requests: int, kills: int = 1) -> list[Row]:
-    """``kills`` replicas of each part, one after the other, at half of the capacity, and how soon Serve has two of it again. What a
-    new one costs is held too, which other programs on the machine do not change."""
+def killed(endpoint: Endpoint, clip: Path, requests: int, kills: int = 1, within: float = RECOVERED) -> list[Row]:
+    """``kills`` replicas of each part, one when the one before is replaced, at half of the capacity and over so many requests at
+    least. within: seconds until Serve has two of it again. What a new one costs is held too: other programs do not change it."""
     capacity = asyncio.run(load.clients(endpoint.url, clip, 4, load.requests(max(requests // 20, 16)))).per_second
-    every = requests // (kills * len(ALL) + 1)
-    victims = {every * (number + 1): ALL[number % len(ALL)] for number in range(kills * len(ALL))}
+    victims = ALL * kills
+    every = requests // (len(victims) + 1)
     recovered: dict[str, list[tuple[float, float]]] = {name: [] for name in ALL}
     watching: list[asyncio.Task[None]] = []
 
-    async def strike(number: int) -> None:
-        if number in victims:
-            endpoint.kill(victims[number])
-            watching.append(asyncio.create_task(asyncio.to_thread(_recovery, endpoint, victims[number], recovered)))
+    def go_on(number: int) -> bool:
+        struck = len(watching)
+        if struck < len(victims) and number >= every * (struck + 1) and all(task.done() for task in watching):
+            endpoint.kill(victims[struck])
+            watching.append(asyncio.create_task(asyncio.to_thread(_recovery, endpoint, victims[struck], recovered)))
+        return number < requests or len(watching) < len(victims)
 
     async def whole() -> load.Outcomes:
-        outcomes = await load.paced(endpoint.url, clip, capacity / 2, requests, strike)
+        outcomes = await load.paced(endpoint.url, clip, capacity / 2, go_on)
         await asyncio.gather(*watching)
         return outcomes
 
     outcomes = asyncio.run(whole())
     answered = 100 * len(outcomes.answered) / len(outcomes.all)
-    what = f"answered 200 of {requests} at half of the capacity, {len(victims)} replicas killed"
+    what = f"answered 200 of {len(outcomes.all)} at half of the capacity, {len(victims)} replicas killed"
     rows = [exactly(what, answered, " %", at_least=99.9 if requests >= 1000 else 100.0)]
     for name, each in recovered.items():
         seconds, cores = ([one[number] for one in each] for number in range(2))
-        rows.append(Row(f"two replicas of {name} again after a kill", worst(seconds), " s", at_most=RECOVERED))
+        rows.append(Row(f"two replicas of {name} again after a kill", worst(seconds), " s", at_most=within))
         rows.append(Row(f"time of a core until the new one of {name} runs", worst(cores), " s", at_most=STARTING))
     return rows
 
@@ -139,7 +142,7 @@ def flooded(endpoint: Endpoint, clip: Path, profile: Profile, seconds: float) ->
     capacity = asyncio.run(load.clients(endpoint.url, clip, profile.ingress.ongoing, load.requests(24))).per_second
     before = held(endpoint, ALL)
     rate = 10 * capacity
-    outcomes = asyncio.run(load.paced(endpoint.url, clip, rate, int(rate * seconds), retry=False))
+    outcomes = asyncio.run(load.paced(endpoint.url, clip, rate, lambda number: number < rate * seconds, retry=False))
     sizes, _ = growth(before, held(endpoint, ALL))
     refused = len(outcomes.all) - len(outcomes.answered) - outcomes.failed
     return [

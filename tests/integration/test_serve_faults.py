@@ -55,7 +55,8 @@ def reached(rows: list[Row]) -> None:
 
 
 def test_a_replica_of_each_part_dies_under_load_and_no_request_fails(pairs: Endpoint, clip: Path) -> None:
-    reached(trials.killed(pairs, clip, 200))
+    """``make soak`` holds 20 s. Beside other programs a replica waits for a core; what it does with it is held here too."""
+    reached(trials.killed(pairs, clip, 200, within=60.0))
 
 
 def test_cancelled_requests_leave_nothing(pairs: Endpoint, clip: Path) -> None:
