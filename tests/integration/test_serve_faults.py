@@ -108,7 +108,7 @@ def test_a_rolling_update_under_load_fails_no_request(pairs: Endpoint, clip: Pat
     def replace_all() -> None:
         """Serve may call an application running that has not begun to change: those who were there have to be gone."""
         deploy(talker, Path(spool), updated)
-        for _ in until(600, "the last replica of before left, its successor running"):
+        for _ in until(600, f"the last replica of {before} left, its successor running", pairs.state):
             left = any(before[name] & {str(actor) for actor in pairs.replicas(name)} for name in PARTS)
             if not left and all(pairs.running(name) == 2 for name in PARTS):
                 return

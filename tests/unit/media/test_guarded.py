@@ -239,31 +239,6 @@ def test_one_child_serves_requests_in_turn() -> None:
     assert children() == set()
 
 
-@pytest.mark.parametrize("waiting", [1, 2])
-def test_of_requests_at_the_same_time_as_many_children_wait_for_the_next_as_it_says(waiting: int) -> None:
-    video = GuardedSource(Made(), PATIENT, waiting)
-
-    def three() -> set[int]:
-        walks = [video.stream(chunk=1) for _ in range(3)]
-        for walk in walks:
-            next(walk)
-        at_work = children()
-        assert len(at_work) == 3
-        for walk in walks:
-            assert len(list(walk)) == 19
-        return at_work
-
-    first = three()
-    left = children()
-    assert len(left) == waiting
-    assert left < first
-    assert left < three(), "those that waited work again"
-    video.close(1)
-    assert len(children()) == 1
-    video.close()
-    assert children() == set()
-
-
 def test_closing_an_iterator_kills_its_child_at_once() -> None:
     video = GuardedSource(Misbehaving("loop"), PATIENT)
     frames = video.stream(chunk=1)
