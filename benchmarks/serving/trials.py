@@ -24,6 +24,7 @@ most of them imports."""
 MEMORY, FILES = 5.0, 16
 """Percent, and number, by which a part may grow."""
 EVENTS = ("event: text", "event: phrase", "event: masks")
+WAITING = "p95 of the admitted, in idle times"
 
 
 def killed(endpoint: Endpoint, clip: Path, requests: int, kills: int = 1, within: float = RECOVERED) -> list[Row]:
@@ -151,7 +152,7 @@ def flooded(endpoint: Endpoint, clip: Path, profile: Profile, seconds: float) ->
         ),
         exactly("of them refused", refused, "", at_least=len(outcomes.all) / 2),
         Row("growth of a part's memory in the flood, the worst", worst(sizes), " %", at_most=MEMORY),
-        exactly("p95 of the admitted, in idle times", outcomes.percentile(0.95) / idle, "x", at_most=1.0 + bound(profile.ingress)),
+        exactly(WAITING, outcomes.percentile(0.95) / idle, "x", at_most=1.0 + bound(profile.ingress)),
     ]
 
 
