@@ -127,13 +127,10 @@ def test_a_rolling_update_under_load_fails_no_request(pairs: Endpoint, clip: Pat
 
 
 def test_a_flood_is_refused_with_a_word_when_to_come_again(url: str, talker: Path, clip: Path, tmp_path: Path) -> None:
-    """p95 of the thirty that are admitted in 12 s is the time of the second slowest: one hiccup of the machine decides it, so a
-    flood in which that alone is missed is made once more. ``make soak`` has a minute of it."""
+    """``make soak`` holds who is admitted to the profile's bound. Here fifty clients a second share two cores with the endpoint: 7
+    to 12 idle times were seen where the bound is 9. A queue that grew would make it dozens."""
     with served(talker, tmp_path, NARROW, app="narrow", url=f"{url}/narrow") as endpoint:
-        rows = trials.flooded(endpoint, clip, NARROW, 12.0)
-        if [row.what for row in rows if not row.reached] == [trials.WAITING]:
-            rows = trials.flooded(endpoint, clip, NARROW, 12.0)
-    reached(rows)
+        reached(trials.flooded(endpoint, clip, NARROW, 12.0, within=2.0))
 
 
 @pytest.fixture
