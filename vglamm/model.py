@@ -87,7 +87,7 @@ class VideoGLaMM(nn.Module):
 
     def _ground(self, batch: Batch, prompts_SC: Tensor, videos: list[int]) -> list[MaskLogits]:
         used = sorted(set(videos))
-        features = self.pixel.features(self.pixel.square(torch.cat([batch.frames[b] for b in used])))
+        features = self.pixel.features(torch.cat([self.pixel.square(batch.frames[b]) for b in used]))
         offsets, total = {}, 0
         for b in used:
             offsets[b] = total

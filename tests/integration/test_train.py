@@ -7,14 +7,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from ray_jobs.ingest import micro_batches
 from ray_jobs.recipes import Recipe
 from ray_jobs.record import read
 from ray_jobs.train import run_local
+from tests import fakes
+from tests.unit.objectives import sets
 from tests.unit.ray_jobs.conftest import lines_preset, lines_recipe
 from vglamm import checkpoint
 from vglamm.errors import ConfigError
+from vglamm.model import VideoGLaMM
 
 __all__ = ["lines_preset", "lines_recipe"]  # fixtures
 pytestmark = [
@@ -122,3 +126,36 @@ def test_a_run_survives_the_death_of_a_worker_and_a_change_of_workers(lines_reci
 def test_workers_that_leave_no_cpu_for_samples_are_refused(lines_recipe: Make) -> None:
     with pytest.raises(ConfigError, match="preparing samples"):
         run_on_ray(lines_recipe("workers=2", "cpus=1"))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("local_ray")
+def test_the_published_recipe_trains_alike_on_ray_and_in_bfloat16(tmp_path: Path) -> None:
+    """Two workers at ZeRO 2 see and lose what one process does; in bfloat16, as the recipe has it, nearly."""
+    from ray_jobs.recipes import load
+
+    sets.write(tmp_path)
+    base = tmp_path / "base"
+    torch.manual_seed(1)
+    checkpoint.save(VideoGLaMM(fakes.config()), base, tokenizer=fakes.tokenizer())
+    left_out = set(load("videoglamm").settings["corpora"]) - {"mevis", "ytvos_gcg", "reason_seg"}
+    given = [
+        *(f"settings.corpora.{name}=0" for name in left_out), f"settings.videos={tmp_path}",
+        f"settings.images={tmp_path / 'images'}",
+        f"preset={base}", f"tokenizer={base}", f"init.all={base}", f"storage={tmp_path / 'runs'}", "settings.held_out=0.3",
+        "lora.dropout=0", "steps=4", "batch={per_worker: 2, accumulation: 2}", "workers=2", "gpu=false", "cpus=0.5",
+        "optimiser.warmup=2",
+        "log={every: 2, tracking: off}", "validation={every: 4, count: 4}", "data.producers=1", "max_failures=0",
+    ]  # fmt: skip
+    here = load("videoglamm", [*given, "name=here", "precision=fp32", "zero=0"])
+    there = load("videoglamm", [*given, "name=there", "precision=fp32"])
+    half = load("videoglamm", [*given, "name=half"])
+    run_local(here)
+    for recipe in (there, half):
+        assert recipe.zero == 2
+        run_on_ray(recipe)
+        assert batches(recipe) == batches(here)
+    assert losses(there) == pytest.approx(losses(here), abs=1e-5)
+    assert half.precision == "bf16"
+    assert losses(half) == pytest.approx(losses(here), rel=0.05)
+    assert {"iou", "token"} <= set(read(half.folder, "validation")[-1])

@@ -1,30 +1,26 @@
-"""What a training stage minimises. Each file holds one objective: it prepares seeds of the generated world on CPU workers,
-collates them and turns a batch into losses. A training loop needs nothing else of the model.
+"""What a training stage minimises. Each objective prepares samples by their ids on CPU workers (seeds of the generated world, or
+draws from real sets), collates them and turns a batch into losses. A training loop needs nothing else of the model.
 
-An objective has: ``preparer()`` -> picklable callable, seed -> dict of numpy arrays; ``collate(items)`` -> batch;
+An objective has: ``preparer()`` -> picklable callable, id -> dict of numpy arrays; ``collate(items)`` -> batch;
 ``count(batch)`` -> float32[k], what its sums are divided by over the global batch; ``forward(batch, totals)`` -> losses with
 "loss" the term to minimise; ``validate(items)`` -> metrics. Auxiliary weights live in the objective, not in the model.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 from vglamm.errors import ConfigError
 
-NAMES = ("perception", "segmentation", "grounding")
+KINDS = {"perception": "Perception", "segmentation": "Segmentation", "grounding": "Grounding", "finetuning": "Finetuning"}
 
 
 def objective(name: str, model: Any, tokenizer: Any, **settings: Any) -> Any:
     """The objective of that name over a model. Settings that it does not know, or another name, are a ConfigError."""
-    if name == "perception":
-        from vglamm.objectives.perception import Perception as kind
-    elif name == "segmentation":
-        from vglamm.objectives.segmentation import Segmentation as kind  # type: ignore[assignment]
-    elif name == "grounding":
-        from vglamm.objectives.grounding import Grounding as kind  # type: ignore[assignment]
-    else:
-        raise ConfigError(f"objective {name!r}", f"one of {NAMES}", "fix the recipe")
+    if name not in KINDS:
+        raise ConfigError(f"objective {name!r}", f"one of {', '.join(KINDS)}", "fix the recipe")
+    kind = getattr(import_module(f"vglamm.objectives.{name}"), KINDS[name])
     try:
         return kind(model, tokenizer, **settings)
     except TypeError as error:

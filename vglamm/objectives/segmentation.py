@@ -3,6 +3,7 @@ memory."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -164,7 +165,9 @@ class Segmentation(nn.Module):
         return draw_strips(batch, logits_SK, objectness_SK)
 
 
-def draw_strips(items: list[dict[str, Tensor]], logits_SK: Tensor, objectness_SK: Tensor) -> dict[str, NDArray[np.uint8]]:
+def draw_strips(
+    items: list[dict[str, Tensor]], logits_SK: Sequence[Tensor] | Tensor, objectness_SK: Sequence[Tensor] | Tensor
+) -> dict[str, NDArray[np.uint8]]:
     """The frames of each item side by side, with every mask that is said to be there in its track's colour."""
     strips: dict[str, NDArray[np.uint8]] = {}
     first = 0

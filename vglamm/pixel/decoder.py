@@ -126,7 +126,10 @@ class Pixel(nn.Module):
     def features(self, pixels: Tensor) -> Features:
         """float[K, 3, S, S] -> features; the trunk runs once for each frame."""
         out = self.sam.forward_image(pixels)
-        return Features(tuple(out["backbone_fpn"]), out["vision_pos_enc"][-1][:1])
+        levels = tuple(out["backbone_fpn"])
+        if pixels.dtype != torch.float32:  # the neck sums in float32; weights in half precision want their own
+            levels = tuple(level.to(pixels.dtype) for level in levels)
+        return Features(levels, out["vision_pos_enc"][-1][:1])
 
     def masks(self, features: Features, prompts_PC: Tensor, frames_P: Tensor) -> MaskLogits:
         """Frame by frame, without memory: prompt p on frame ``frames_P[p]`` of ``features``.

@@ -97,16 +97,18 @@ class Frames:
 class Truth:
     """What is true of a case. G objects, one for each ``[SEG]`` that a right answer has; F frames as the media counts them.
 
-    phrases: G texts (of a referring set the expression). caption: of grounded conversations, without tags. frames: F, None where
-    the set does not tell. size: (H, W) of the frames, None likewise. masks_of: reads the masks, None where the set has none.
-    ignored_of: reads pixels that count neither as right nor as wrong, G of 1, or None. tube: of a set of boxes, the box on every
-    frame of the true moment. moment: (first, last) frame of it, both included. seconds: the same moment as (start, end) in
-    seconds, end exclusive, by the rate that the set tells. shown: frames that are annotated (all if None); what is on the others
+    phrases: G texts (of a referring set the expression). caption: of grounded conversations, without tags. marked: the same as the
+    model would answer, with ``<p> phrase </p> [SEG]`` for each of the G. frames: F, None where the set does not tell. size: (H, W)
+    of the frames, None likewise. masks_of: reads the masks, None where the set has none. ignored_of: reads pixels that count
+    neither as right nor as wrong, G of 1, or None. tube: of a set of boxes, the box on every frame of the true moment. moment:
+    (first, last) frame of it, both included. seconds: the same moment as (start, end) in seconds, end exclusive, by the rate that
+    the set tells. shown: frames that are annotated (all if None); what is on the others
     is not known.
     """
 
     phrases: tuple[str, ...]
     caption: str | None = None
+    marked: str | None = None
     frames: int | None = None
     size: tuple[int, int] | None = None
     masks_of: Masks | None = None

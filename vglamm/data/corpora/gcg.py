@@ -26,6 +26,7 @@ SAMPLED_FPS = 1.0
 
 _MARKED = re.compile(r"\[([^\]]+)\]\(([^)]+)\)")
 _NUMBERED = re.compile(r"\[SEG:(\d+)\]")
+_TAGGED = re.compile(r"<p>\s*(.*?)\s*</p>")
 
 Ids = tuple[tuple[int, ...], ...]
 """For each phrase the objects that it names."""
@@ -33,9 +34,10 @@ Ids = tuple[tuple[int, ...], ...]
 
 @dataclass(frozen=True)
 class Caption:
-    """text: without marks. phrases: G texts. ids: the objects of each."""
+    """text: without marks. marked: with them, as an answer. phrases: G texts. ids: the objects of each."""
 
     text: str
+    marked: str
     phrases: tuple[str, ...]
     ids: Ids
 
@@ -226,7 +228,7 @@ def _caption(marked: str, text: Node, ids: Ids) -> Caption:
     phrases = tuple(phrase.text for phrase in parsed.phrases if phrase.text)
     if len(phrases) != len(ids):
         raise text.wrong(f"{len(phrases)} phrases for {len(ids)} marks of objects", "a phrase before each mark")
-    return Caption(parsed.text, phrases, ids)
+    return Caption(parsed.text, _TAGGED.sub(r"<p> \1 </p>", marked), phrases, ids)
 
 
 def _case(
@@ -245,7 +247,7 @@ def _case(
     told: dict[str, Any] = {"video": name, "frames": tuple(Path(file).stem for file in found.media.names)}
     problem = problem or found.problem
     if caption is not None:
-        truth = replace(truth, phrases=caption.phrases, caption=caption.text)
+        truth = replace(truth, phrases=caption.phrases, caption=caption.text, marked=caption.marked)
         told["objects"] = caption.ids
         if problem is None:
             reader, problem = attempt(partial(masks, caption.ids))
