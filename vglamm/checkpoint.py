@@ -156,7 +156,7 @@ def as_device(device: torch.device | str) -> torch.device:
         raise EnvironmentProblem(
             f"device {str(found)!r}, which torch cannot use here ({str(error).splitlines()[0]})",
             "a device of this machine",
-            "take --device cpu, or see what `vglamm doctor` says of the GPU",
+            "take --device cpu (in a recipe gpu=false), or see what `vglamm doctor` says of the GPU",
         ) from error
     return found
 
