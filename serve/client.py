@@ -37,6 +37,8 @@ that had the request died."""
 _LEASE = 20.0
 """Seconds until a session is free again that a replica held when it died."""
 CONNECT_SECONDS, ANSWER_SECONDS = 10.0, 900.0
+Video = str | os.PathLike[str]
+"""An id, a data URL, an address that the server may fetch, or a local path (a Path, not a text), which is uploaded."""
 
 
 @dataclass(frozen=True)
@@ -102,24 +104,24 @@ class Client(AbstractContextManager["Client"]):
     def end(self, session: str) -> None:
         self._json("DELETE", f"/v1/sessions/{session}")
 
-    def ask(self, video: str | None = None, question: str = "", **options: Any) -> Answered:
+    def ask(self, video: Video | None = None, question: str = "", **options: Any) -> Answered:
         """The answer to a question. options: as of :meth:`stream`."""
-        return _answered(self._json("POST", "/v1/answers", _body({"video": video, "question": question, **_options(options)})))
+        return _answered(self._json("POST", "/v1/answers", _body(self._asked(video, question, options))))
 
-    def wait(self, video: str | None = None, question: str = "", **options: Any) -> Answered:
+    def wait(self, video: Video | None = None, question: str = "", **options: Any) -> Answered:
         """As :meth:`ask`, for as long as it takes: it is heard as a stream, in which the server shows that it is at work."""
-        for event in self._events("/v1/answers", {"video": video, "question": question, **_options(options)}, told=False):
+        for event in self._events("/v1/answers", self._asked(video, question, options), told=False):
             if isinstance(event, Answered):
                 return event
         raise _broke_off()
 
-    def stream(self, video: str | None = None, question: str = "", **options: Any) -> Iterator[Event]:
+    def stream(self, video: Video | None = None, question: str = "", **options: Any) -> Iterator[Event]:
         """Text, phrases and masks as they are made, last the Answered. Closing it stops the server's work.
 
-        video: an id, a data URL, or an address that the server may fetch; None with a session. options: ``session``, ``keep``,
-        ``alone``, ``model``, ``watching`` (:class:`Watching`), ``writing`` (:class:`Writing`), or the fields of both.
+        video: see :data:`Video`; None with a session. options: ``session``, ``keep``, ``alone``, ``model``, ``watching``
+        (:class:`Watching`), ``writing`` (:class:`Writing`), or the fields of both.
         """
-        yield from self._events("/v1/answers", {"video": video, "question": question, **_options(options)})
+        yield from self._events("/v1/answers", self._asked(video, question, options))
 
     def correct(self, session: str, turn: int, track: int, position: int, **marks: Any) -> Answered:
         """The answer of a turn with one track corrected. marks: ``points`` [(x, y, 1 or 0)], ``box`` (x0, y0, x1, y1)."""
@@ -130,9 +132,9 @@ class Client(AbstractContextManager["Client"]):
         """``answer.json``, ``coco.json``, ``overlay.mp4`` or ``overlay.png`` of a turn."""
         return self._call("GET", f"/v1/sessions/{session}/turns/{turn}/{file}").content
 
-    def submit(self, video: str, question: str, **options: Any) -> str:
+    def submit(self, video: Video, question: str, **options: Any) -> str:
         """A job, answered in the background; its id."""
-        body = _body({"video": video, "question": question, **_options(options)})
+        body = _body(self._asked(video, question, options))
         return str(self._json("POST", "/v1/jobs", body, again=False)["job"])
 
     def job(self, job: str) -> dict[str, Any]:
@@ -146,6 +148,10 @@ class Client(AbstractContextManager["Client"]):
 
     def cancel(self, job: str) -> None:
         self._json("DELETE", f"/v1/jobs/{job}")
+
+    def _asked(self, video: Video | None, question: str, options: dict[str, Any]) -> dict[str, Any]:
+        named = self.upload(video) if isinstance(video, os.PathLike) else video
+        return {"video": named, "question": question, **_options(options)}
 
     def _json(self, method: str, path: str, body: Callable[[], dict[str, Any]] | None = None, again: bool = True) -> Any:
         response = self._call(method, path, body, again)

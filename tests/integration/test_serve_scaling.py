@@ -46,9 +46,9 @@ def waited(endpoint: Endpoint, part: str, replicas: int, seconds: float = 240.0)
 def test_a_part_without_work_goes_and_comes_back_for_the_next_question(endpoint: Endpoint, tmp_path: Path) -> None:
     first, second = clips(tmp_path, 2)
     with Client(endpoint.url) as client:
-        before = client.ask(client.upload(first), "who?")
+        before = client.ask(first, "who?")
         waited(endpoint, "vision", 0)
-        assert client.ask(client.upload(second), "who?").answer.text == before.answer.text
+        assert client.ask(second, "who?").answer.text == before.answer.text
     assert endpoint.running("vision") == 1
 
 
@@ -61,7 +61,7 @@ def test_frames_and_objects_not_requests_bring_a_second_replica(endpoint: Endpoi
     assert endpoint.running("pixel") == 1
     [film] = clips(tmp_path / "long", 1, frames=600)
     with Client(endpoint.url) as client:
-        jobs = [client.submit(client.upload(film), "who?", every_frame=True) for _ in range(2)]
+        jobs = [client.submit(film, "who?", every_frame=True) for _ in range(2)]
         waited(endpoint, "pixel", 2)
         for job in jobs:
             client.cancel(job)
