@@ -203,6 +203,16 @@ def test_a_phone_shows_everything_without_scrolling_sideways(phone: Page) -> Non
     fits()
 
 
+def test_on_a_phone_phrases_of_earlier_answers_are_not_behind_the_film(phone: Page) -> None:
+    pick(phone)
+    first = answered(phone, DESCRIBE)
+    for _ in range(2):
+        answered(phone, DESCRIBE)
+    for chip in first.locator(".chip").all():
+        chip.tap(timeout=5000)
+    first.locator(".fix").tap(timeout=5000)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_colours_follow_the_system_until_one_chooses(site: Site, chromium: Browser, scheme: str) -> None:
     context = chromium.new_context(color_scheme=scheme)  # type: ignore[arg-type]
