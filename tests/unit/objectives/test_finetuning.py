@@ -165,6 +165,20 @@ def test_the_loss_is_the_published_one_and_a_cut_batch_sums_to_the_whole(tune):
     torch.testing.assert_close(sum(made(half, totals)["loss"] for half in halves), expected.total, atol=1e-4, rtol=1e-4)
 
 
+def test_weights_in_half_precision_lose_about_as_much(tune):
+    """Parameters alone are cast, as DeepSpeed does it: buffers stay exact."""
+    made = tune().eval()
+    batch = made.collate([made.preparer()(number) for number in range(4)])
+    totals = made.count(batch)
+    expected = made(batch, totals)["loss"]
+    for parameter in made.parameters():
+        parameter.data = parameter.data.to(torch.bfloat16)
+    found = made(batch, totals)["loss"]
+    found.backward()
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, expected, rtol=0.02, atol=0.0)
+
+
 def test_validation_tells_the_terms_and_the_overlap_where_the_object_is(tune):
     made = tune().eval()
     told = made.validate([made.preparer()(HELD_OUT + i) for i in range(4)])
