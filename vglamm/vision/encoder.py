@@ -92,4 +92,16 @@ class Vision(nn.Module):
             looks = torch.stack([spatial[b] for b in members])
             moves = None if image else torch.stack([frames for b in members if (frames := temporal[b]) is not None])
             tokens |= dict(zip(members, self(looks, moves), strict=True))
+        if all(moves is None for moves in temporal) and self._learns_moves():
+            tokens[0] = tokens[0] + self._ghost()
         return [tokens[b] for b in range(len(spatial))]
+
+    def _learns_moves(self) -> bool:
+        return torch.is_grad_enabled() and self.temporal_adapter.fc1.weight.requires_grad
+
+    def _ghost(self) -> Tensor:
+        """A zero that ties the temporal adapter to a batch of images alone: ranks of a sharded training must add up gradients of the
+        same parameters in the same order."""
+        weight = self.temporal_adapter.fc1.weight
+        ghost: Tensor = self.temporal_adapter(weight.new_zeros(1, weight.shape[1])).sum() * 0
+        return ghost

@@ -19,6 +19,7 @@ from tests.unit.objectives import sets
 from vglamm.data.corpora.lessons import lesson
 from vglamm.data.corpora.mixture import HELD_OUT, Mixture
 from vglamm.errors import ConfigError, CorpusError
+from vglamm.freeze import train_only
 from vglamm.loss import losses
 from vglamm.model import Batch, VideoGLaMM
 from vglamm.objectives import objective
@@ -177,6 +178,22 @@ def test_weights_in_half_precision_lose_about_as_much(tune):
     found.backward()
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, expected, rtol=0.02, atol=0.0)
+
+
+@pytest.mark.parametrize("name", SHARES)
+def test_every_micro_batch_reaches_every_trained_parameter(tune, name):
+    """Images alone as well: ranks that see other kinds of samples must still add up gradients of the same parameters."""
+    made = tune(corpora={name: 1.0})
+    train_only(made, ["adapters", "language", "mask_decoder"])
+    reached = []
+    for several in (name, "mevis"):
+        other = made if several == name else tune(corpora={several: 1.0})
+        train_only(other, ["adapters", "language", "mask_decoder"])
+        batch = other.collate([other.preparer()(number) for number in range(2)])
+        other(batch, other.count(batch))["loss"].backward()
+        reached.append({key for key, parameter in other.named_parameters() if parameter.grad is not None})
+    assert reached[0] == reached[1]
+    assert any(".temporal_adapter." in key for key in reached[0])
 
 
 def test_validation_tells_the_terms_and_the_overlap_where_the_object_is(tune):
