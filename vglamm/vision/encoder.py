@@ -100,8 +100,8 @@ class Vision(nn.Module):
         return torch.is_grad_enabled() and self.temporal_adapter.fc1.weight.requires_grad
 
     def _ghost(self) -> Tensor:
-        """A zero that ties the temporal adapter to a batch of images alone: ranks of a sharded training must add up gradients of the
-        same parameters in the same order."""
+        """A zero that ties the temporal adapter to a batch of images alone: ranks of a sharded training must add up gradients
+        of the same parameters in the same order."""
         weight = self.temporal_adapter.fc1.weight
         ghost: Tensor = self.temporal_adapter(weight.new_zeros(1, weight.shape[1])).sum() * 0
         return ghost
