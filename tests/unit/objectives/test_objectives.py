@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
+from ray_jobs.recipes import load
 from vglamm.data.world import KINDS
 from vglamm.data.world.codes import word_codes
 from vglamm.data.world.tokenizer import build_tokenizer
@@ -17,6 +19,7 @@ from vglamm.freeze import train_only
 from vglamm.model import VideoGLaMM
 from vglamm.objectives import objective
 from vglamm.presets import preset
+from vglamm.source import PARTS
 
 CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("perception", "vision", {"dense": True}),
@@ -44,6 +47,16 @@ def build(model: VideoGLaMM, name: str, part: str, settings: dict[str, Any]) -> 
     made = objective(name, model, build_tokenizer(), **settings)
     train_only(made, [part])
     return made
+
+
+def objective_item(made: Any, seed: int, image: bool) -> dict[str, Any]:
+    """What the objective prepares of a video or of an image, whichever the seed would have been."""
+    return dict(replace(made.preparer(), image_share=float(image))(seed))
+
+
+def unprompted(item: dict[str, Any]) -> dict[str, Any]:
+    """The same sample with no prompt that masks are made for."""
+    return {**item, **{key: item[key][:0] for key in ("picked", "masks", "twin")}}
 
 
 @pytest.mark.parametrize(("name", "part", "settings"), CASES, ids=LABELS)
@@ -83,15 +96,30 @@ def test_preparers_travel_without_weights_and_repeat(model: VideoGLaMM, name: st
 
 def test_a_batch_without_prompts_still_runs_pixel(model: VideoGLaMM) -> None:
     made = build(model, "grounding", "pixel", {"tokens": "frames", "masks": True, "branches": 2, "track": 2})
-    item = dict(made.preparer()(1))
-    item["picked"] = item["picked"][:0]
-    item["masks"] = item["masks"][:0]
-    item["twin"] = item["twin"][:0]
-    batch = made.collate([item])
+    batch = made.collate([unprompted(made.preparer()(1))])
     made(batch, made.count(batch))["loss"].backward()
     trunk = model.pixel.sam.image_encoder.trunk.patch_embed.proj.weight
     assert trunk.grad is not None
     assert float(trunk.grad.abs().sum()) == 0.0
+
+
+def test_every_micro_batch_reaches_every_trained_parameter(model: VideoGLaMM) -> None:
+    """Ranks that see images alone, or nothing to prompt, must still add up gradients of the same parameters."""
+    recipe = load("world-ray")
+    made = objective(recipe.objective, model, build_tokenizer(), **recipe.settings)
+    train_only(made, list(recipe.train))
+    videos, images = ([objective_item(made, seed, image) for seed in (1, 2)] for image in (False, True))
+    cases = {"videos": videos, "images": images, "both": [videos[0], images[0]]}
+    cases |= {f"{name} without prompts": [unprompted(item) for item in items] for name, items in list(cases.items())}
+    reached = {}
+    for name, items in cases.items():
+        model.zero_grad(set_to_none=True)
+        batch = made.collate(items)
+        made(batch, made.count(batch))["loss"].backward()
+        reached[name] = {key for key, parameter in made.named_parameters() if parameter.grad is not None}
+    assert {part for part in PARTS if any(f"{part}." in key for key in reached["videos"])} == set(PARTS)
+    for name, found in reached.items():
+        assert found == reached["videos"], f"{name}: {sorted(found ^ reached['videos'])}"
 
 
 def test_learning_two_clips_by_heart(model: VideoGLaMM) -> None:
