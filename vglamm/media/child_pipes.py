@@ -14,9 +14,10 @@ import subprocess
 import time
 import weakref
 from collections.abc import Sequence
-from typing import IO
+from typing import Any
 
 from vglamm.errors import EnvironmentProblem
+from vglamm.media.forked import Forked
 
 _PIPE_BYTES = 256 * 1024
 _LOOK_SECONDS = 0.5
@@ -38,30 +39,32 @@ class ChildEnded(Exception):
 class ChildPipes:
     """A started child. patience: seconds that a call may wait without a byte moving; may be changed."""
 
-    def __init__(self, command: Sequence[str], environment: dict[str, str], patience: float) -> None:
-        """Start ``command`` with ``environment`` added to that of this process. Raises EnvironmentProblem if that cannot be."""
+    def __init__(self, module: str, arguments: Sequence[Any], patience: float) -> None:
+        """Start ``main(*arguments)`` of a module in a process of its own. Raises EnvironmentProblem if that cannot be."""
         self.patience = patience
         self._owner = os.getpid()
         self._words = b""
-        pipe = subprocess.PIPE
         try:
-            # `env` becomes the command: no process more
-            settings = ("env", *(f"{name}={value}" for name, value in environment.items()))
-            self._process = subprocess.Popen([*settings, *command], stdin=pipe, stdout=pipe, stderr=pipe, bufsize=0)
+            self._process = Forked(module, arguments)
         except OSError as error:
             raise EnvironmentProblem(
                 f"no process to decode in ({error})", "room for one more", "run fewer at once, or raise the limits of the system"
             ) from error
+        self._closed = False
         _alive.add(self)
-        self._stdin, self._stdout, self._stderr = self._pipes()
-        for end in self._pipes():
-            os.set_blocking(end.fileno(), False)
+        self._stdin, self._stdout, self._stderr = self._process.stdin, self._process.stdout, self._process.stderr
+        for end in (self._stdin, self._stdout, self._stderr):
+            os.set_blocking(end, False)
         with contextlib.suppress(OSError):  # the system may have no more room for large pipes
             fcntl.fcntl(self._stdout, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
     def usable(self) -> bool:
-        """Whether it lives and is a child of this process (not of one that this process was forked from)."""
-        return os.getpid() == self._owner and self._process.poll() is None
+        """Whether it lives, has said nothing unasked, and is a child of this process (not of one that it was forked from)."""
+        if os.getpid() != self._owner or self._process.poll() is not None:
+            return False
+        said = select.poll()
+        said.register(self._stdout, select.POLLIN)
+        return not said.poll(0)  # its end shows here before its exit code is known
 
     def send(self, data: bytes) -> None:
         """Write all of ``data``. Raises ChildStalled or ChildEnded."""
@@ -69,7 +72,7 @@ class ChildPipes:
         since = time.monotonic()
         while view:
             try:
-                view = view[os.write(self._stdin.fileno(), view) :]
+                view = view[os.write(self._stdin, view) :]
             except BlockingIOError:
                 self._wait(self._stdin, select.POLLOUT, since)
             except BrokenPipeError as error:
@@ -85,7 +88,7 @@ class ChildPipes:
         since = time.monotonic()
         while view:
             try:
-                count = os.readv(self._stdout.fileno(), [view])
+                count = os.readv(self._stdout, [view])
             except BlockingIOError:
                 self._wait(self._stdout, select.POLLIN, since)
                 continue
@@ -106,16 +109,15 @@ class ChildPipes:
     def forget(self) -> None:
         """In a forked process: let go of a child that is the parent's, so that it sees the end of the parent."""
         self._close()
-        self._process.returncode = 0
+        self._process.forget()
 
     def _close(self) -> None:
-        for end in self._pipes():
-            end.close()
+        if not self._closed:
+            self._closed = True
+            for end in (self._stdin, self._stdout, self._stderr):
+                os.close(end)
 
-    def _pipes(self) -> list[IO[bytes]]:
-        return [end for end in (self._process.stdin, self._process.stdout, self._process.stderr) if end is not None]
-
-    def _wait(self, pipe: IO[bytes], event: int, since: float) -> None:
+    def _wait(self, pipe: int, event: int, since: float) -> None:
         """Until ``pipe`` is ready, at most ``patience`` from ``since`` on. Keeps what the child says meanwhile."""
         poll = select.poll()
         poll.register(pipe, event)
@@ -125,9 +127,9 @@ class ChildPipes:
             # The end of the pipe would tell, but a process forked in the wrong moment may hold it open.
             ended = self._process.poll() is not None
             ready = {number for number, _ in poll.poll(1000 * max(0.0, min(left, _LOOK_SECONDS)))}
-            if self._stderr.fileno() in ready and not self._listen():
+            if self._stderr in ready and not self._listen():
                 poll.unregister(self._stderr)
-            if pipe.fileno() in ready:
+            if pipe in ready:
                 return
             if ended:
                 raise self._end()
@@ -137,7 +139,7 @@ class ChildPipes:
     def _listen(self) -> bool:
         """Keep the end of what the child says; False if there is no more for now."""
         try:
-            said = os.read(self._stderr.fileno(), 1 << 16)
+            said = os.read(self._stderr, 1 << 16)
         except BlockingIOError:
             return False
         self._words = (self._words + said)[-_WORDS_BYTES:]

@@ -7,6 +7,7 @@ the answers: a header each, and the bytes it announces. Nothing that comes out o
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import math
@@ -35,11 +36,14 @@ REQUEST = struct.Struct("<cQQ")
 ANSWER = struct.Struct("<cqII")
 """An answer: its kind, then for FRAME the index, height and width, with uint8[H, W, 3] behind it; for ERROR the bytes of JSON
 behind it; for READY, BEAT (still decoding, no frame yet) and END nothing."""
+PRELOAD = ("decord", "vglamm.media.av_backend", "vglamm.media.decord_backend")
+"""Imported before the fork, since most videos need them."""
 WALK, APART = b"w", b"a"
 READY, BEAT, FRAME, END, ERROR = b"r", b"b", b"f", b"e", b"x"
 
 _BEAT_SECONDS = 0.25
 _FILES = 64
+_START_BYTES = 8 * 1024**2  # of stacks and tables before the first picture
 
 
 def main(memory: int, offline: bool) -> None:
@@ -56,6 +60,9 @@ def _serve(memory: int) -> None:
     requests, answers = _channels()
     (size,) = SOURCE.unpack(requests.read(SOURCE.size))
     source: VideoSource = pickle.loads(requests.read(size))
+    if _status("VmSize") + _START_BYTES > memory:  # a limit below what is there ends a process by SIGSEGV, at any moment
+        answers.fail(too_much_memory(source.info.path, memory))
+        return
     _limit_process(memory)
     source.progress = answers.beat
     answers.send(READY)
@@ -77,19 +84,20 @@ def _decode(source: VideoSource, way: bytes, wanted: list[int], memory: int, ans
     except VideoFrameError as error:
         # FFmpeg passes over a picture for which it gets no memory as over a damaged one.
         picture = 3 * source.info.width * source.info.height
-        return too_much_memory(source.info.path, memory) if _peak() + 4 * picture > memory else error
+        return too_much_memory(source.info.path, memory) if _status("VmPeak") + 4 * picture > memory else error
     except VglammError as error:
-        return error
+        return too_much_memory(source.info.path, memory) if os.strerror(errno.ENOMEM) in error.got else error
     except MemoryError:
         return too_much_memory(source.info.path, memory)
     return None
 
 
-def _peak() -> int:
-    """The largest address space that this process had so far, in bytes; 0 where the system does not say."""
+def _status(name: str) -> int:
+    """VmSize or VmPeak: the address space that this process has, or the largest that it had, in bytes; 0 where the system does not
+    say."""
     try:
         with open("/proc/self/status") as status:
-            return next(1024 * int(line.split()[1]) for line in status if line.startswith("VmPeak:"))
+            return next(1024 * int(line.split()[1]) for line in status if line.startswith(f"{name}:"))
     except (OSError, StopIteration):
         return 0
 

@@ -6,7 +6,6 @@ import contextlib
 import json
 import pickle
 import signal
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,13 +18,6 @@ from vglamm.media.child_pipes import ChildEnded, ChildPipes, ChildStalled
 from vglamm.media.limits import Limits
 from vglamm.media.read import Frames, VideoSource
 
-# As in vglamm.media.probe: packages are found where this process finds them; -P keeps the working directory out.
-_START = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from vglamm.media.decode_child import main; main(int(sys.argv[2]), sys.argv[3] == 'offline')"
-)  # fmt: skip
-# One thread each, and one heap: threads and heaps that are only reserved count against the address space, by the number of cores.
-_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
 _START_SECONDS = 60.0  # imports from a slow disk on a busy machine
 _ERROR_BYTES = 64 * 1024
 _OUT_OF_MEMORY = ("MemoryError", "bad_alloc", "Cannot allocate memory", "failed to map segment")
@@ -40,14 +32,13 @@ class DecoderProcess:
         self._size = source.info.height, source.info.width
         self._given = 0
         data = pickle.dumps(source)
-        paths, where = json.dumps([p for p in sys.path if p]), "offline" if limits.offline else "online"
-        command = [sys.executable, "-P", "-c", _START, paths, str(limits.memory), where]
-        self._pipes = ChildPipes(command, _ENVIRONMENT, max(limits.stall_seconds, _START_SECONDS))
+        self._pipes = ChildPipes(child.__name__, [limits.memory, limits.offline], max(limits.stall_seconds, _START_SECONDS))
         try:
             with self._blamed():
                 self._pipes.send(child.SOURCE.pack(len(data)) + data)
-                if self._answer()[0] != child.READY:
-                    raise self._nonsense()
+                kind, number, _, _ = self._answer()
+                if kind != child.READY:
+                    raise self._error(number) if kind == child.ERROR else self._nonsense()
         except BaseException:
             self._pipes.stop()
             raise

@@ -1,15 +1,15 @@
 """Examining a video or image. Runs in a child process of its own with hard limits: see :mod:`vglamm.media.probe`.
 
-Imports no torch and no numpy. What it finds is written to standard output: one line of JSON, then (``full``) the presentation
-times of all frames as int64 in units of ``time_base`` and one byte each that tells key frames.
+Imports no torch and no numpy. What it finds is written to standard output: a header, JSON, then (``full``) the presentation times
+of all frames as int64 in units of ``time_base`` and one byte each that tells key frames.
 """
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
 import resource
+import struct
 import sys
 from array import array
 from dataclasses import asdict, dataclass, field
@@ -21,6 +21,11 @@ from vglamm.media.isolation import leave_network
 from vglamm.media.limits import Limits
 from vglamm.media.orientation import Orientation, display_size, from_display_matrix
 from vglamm.media.sniff import HEAD, cut_short, image_format, indexed_container
+
+PRELOAD = ("av", "PIL.Image", "vglamm.media.container")
+"""Imported before the fork."""
+FINDINGS = struct.Struct("<QQ")
+"""Before what was found: bytes of the JSON, and of what follows it."""
 
 # Enough to open a container and read its headers; FFmpeg may try to decode a picture while it opens one.
 _OPENING_BYTES = 640 * 1024**2
@@ -49,8 +54,9 @@ class Packets:
     cut: bool = False  # the container ends in an error or in half a packet
 
 
-def main(path: str, full: bool, verify: bool, limits: Limits) -> None:
-    """Examine ``path``, write the findings (or the error, typed) to standard output."""
+def main(path: str, full: bool, verify: bool, allowed: dict[str, Any]) -> None:
+    """Examine ``path``, write the findings (or the error, typed) to standard output. allowed: the fields of a :class:`Limits`."""
+    limits = Limits(**allowed)
     if limits.offline:
         leave_network()
     _limit_process(limits)
@@ -65,8 +71,9 @@ def main(path: str, full: bool, verify: bool, limits: Limits) -> None:
     except MemoryError:
         parts = [f"{path!r}, which needs more memory than allowed", f"at most {limits.memory} bytes", "raise Limits.memory"]
         found = {"error": VideoTooLarge.__name__, "parts": parts}
-    out = sys.stdout.buffer
-    out.write(json.dumps(found).encode() + b"\n")
+    out, told = sys.stdout.buffer, json.dumps(found).encode()
+    out.write(FINDINGS.pack(len(told), pts.itemsize * len(pts) + len(keys)))
+    out.write(told)
     out.write(pts.tobytes())
     out.write(bytes(keys))
     out.flush()
@@ -262,8 +269,3 @@ def _count(path: str, strict: bool, fps: float, time_base: Fraction, limits: Lim
     step = 1 / (Fraction(fps).limit_denominator(100_000) or Fraction(25)) / time_base
     pts.extend(round((known[0] if known else 0) + i * step) for i in range(len(times)))
     return True
-
-
-if __name__ == "__main__":
-    with contextlib.suppress(BrokenPipeError):
-        main(sys.argv[1], sys.argv[2] == "full", sys.argv[3] == "verify", Limits(**json.loads(sys.argv[4])))

@@ -10,8 +10,6 @@ import json
 import logging
 import os
 import signal
-import subprocess
-import sys
 from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
 from typing import Any
@@ -21,16 +19,16 @@ from numpy.typing import NDArray
 
 from vglamm import errors
 from vglamm.errors import VideoTooLarge, VideoUnreadable
+from vglamm.media import examine
+from vglamm.media.child_pipes import ChildEnded, ChildPipes, ChildStalled
 from vglamm.media.limits import Limits
 from vglamm.media.orientation import Orientation
 
 log = logging.getLogger(__name__)
 
-# The child finds packages where this process does, as multiprocessing's spawn arranges it; -P keeps the working directory out.
-_START = (
-    "import json, runpy, sys; sys.path[:] = json.loads(sys.argv.pop(1)); "  # the argument that is taken away is ours
-    "runpy.run_module('vglamm.media.examine', run_name='__main__')"
-)
+_EXAMINE = examine.__name__
+_JSON_BYTES = 64 * 1024
+_FRAME_BYTES = 9  # of what is told of each frame
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ def probe(path: str | os.PathLike[str], limits: Limits | None = None) -> VideoIn
     Raises VideoNotFound, VideoUnreadable or VideoTooLarge.
     """
     name = os.path.abspath(os.fspath(path))
-    found, _ = _ask_child(name, "brief", False, limits or Limits())
+    found, _ = _ask_child(name, False, False, limits or Limits())
     return _info(name, found)
 
 
@@ -95,7 +93,7 @@ def scan(path: str | os.PathLike[str], limits: Limits | None = None, verify: boo
     Raises as :func:`probe`.
     """
     name, limits = os.path.abspath(os.fspath(path)), limits or Limits()
-    found, rest = _ask_child(name, "full", verify, limits)
+    found, rest = _ask_child(name, True, verify, limits)
     count = 1 if found["is_image"] else found["exact"]
     if count < 0.9 * found.get("usable", 0):
         log.warning("%s: only %d of %d frames can be decoded", name, count, found["usable"])
@@ -119,31 +117,41 @@ def _info(path: str, found: dict[str, Any]) -> VideoInfo:
     return VideoInfo(path=path, **{name: found[name] for name in names if name in found})
 
 
-def _ask_child(path: str, extent: str, verify: bool, limits: Limits) -> tuple[dict[str, Any], bytes]:
+def _ask_child(path: str, full: bool, verify: bool, limits: Limits) -> tuple[dict[str, Any], bytes]:
     """Run :mod:`vglamm.media.examine` on ``path``; its findings and the bytes after them."""
     limits.check_file(path)
-    how = [extent, "verify" if verify else "trust", json.dumps(asdict(limits))]
-    command = [sys.executable, "-P", "-c", _START, json.dumps([p for p in sys.path if p]), path, *how]
+    child = ChildPipes(_EXAMINE, [path, full, verify, asdict(limits)], 2 * limits.cpu_seconds + 30)
     try:
-        child = subprocess.run(
-            command, capture_output=True, stdin=subprocess.DEVNULL, timeout=2 * limits.cpu_seconds + 30, check=False
-        )
-    except subprocess.TimeoutExpired as error:
+        told, rest = examine.FINDINGS.unpack(_read(child, examine.FINDINGS.size))
+        if told > _JSON_BYTES or rest > _FRAME_BYTES * limits.frames:
+            raise _failed(path, "findings without end")
+        found, rest = json.loads(_read(child, told)), _read(child, rest)
+    except ChildStalled as error:
         raise _took_too_long(path, limits) from error
-    if child.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
-        raise _took_too_long(path, limits)
-    line, _, rest = child.stdout.partition(b"\n")
-    if child.returncode != 0 or not line:
-        said = child.stderr.decode(errors="replace").strip().splitlines()
-        raise VideoUnreadable(
-            f"{path!r}, on which the decoder failed (exit code {child.returncode}{': ' + said[-1] if said else ''})",
-            "a video or image that can be decoded",
-            "check the file, or convert it to MP4",
-        )
-    found: dict[str, Any] = json.loads(line)
+    except ChildEnded as error:
+        if error.code in (-signal.SIGXCPU, -signal.SIGKILL):
+            raise _took_too_long(path, limits) from error
+        last = f": {error.words.splitlines()[-1]}" if error.words else ""
+        raise _failed(path, f"exit code {error.code}{last}") from error
+    finally:
+        child.stop()
     if "error" in found:
         raise getattr(errors, found["error"])(*found["parts"])
     return found, rest
+
+
+def _read(child: ChildPipes, size: int) -> bytes:
+    data = bytearray(size)
+    child.fill(memoryview(data))
+    return bytes(data)
+
+
+def _failed(path: str, how: str) -> VideoUnreadable:
+    return VideoUnreadable(
+        f"{path!r}, on which the decoder failed ({how})",
+        "a video or image that can be decoded",
+        "check the file, or convert it to MP4",
+    )
 
 
 def _took_too_long(path: str, limits: Limits) -> VideoTooLarge:

@@ -12,6 +12,7 @@ from vglamm.config import ModelConfig
 from vglamm.data.sample import Turn
 from vglamm.data.world import Scene, dialogues, make_scene
 from vglamm.data.world.codes import PROMPT, first_visible, owners, prompt_code, stranger_code, token_codes
+from vglamm.data.world.dialogue import motion_lessons
 from vglamm.data.world.words import KINDS
 from vglamm.language.branches import pack, shifted_labels
 from vglamm.language.dialogue import Scribe
@@ -19,7 +20,6 @@ from vglamm.pixel.prepare import prepare as prepare_pixel
 from vglamm.vision.prepare import prepare as prepare_vision
 
 Item = dict[str, NDArray[Any]]
-_TWINS = 0.2  # share of videos with twins that only their motion tells apart
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,10 @@ class QuestionPreparer:
 
     blind: one empty visual token instead of all: what can be learnt from words alone. branches: questions of one video. follow:
     share of branches with two or three turns. presence: share of scenes that are asked only for what is there and what is not, the
-    hardest yes or no. easy_share: share of easy scenes. track, single: frames for masks, as in segmentation. prompts: most prompts
-    of a video that masks are made for. absent: chance of one more, of an object that no frame shows.
+    hardest yes or no. twins: share of videos with two objects that only their motion tells apart. motions: share of videos that are
+    asked only what moves how (:func:`motion_lessons`). easy_share: share of easy scenes. track, single: frames for masks, as in
+    segmentation. prompts: most prompts of a video that masks are made for. absent: chance of one more, of an object that no frame
+    shows.
     """
 
     config: ModelConfig
@@ -42,6 +44,8 @@ class QuestionPreparer:
     branches: int = 6
     follow: float = 0.25
     presence: float = 0.0
+    twins: float = 0.2
+    motions: float = 0.0
     image_share: float = 0.1
     easy_share: float = 0.0
     track: int = 4
@@ -54,10 +58,12 @@ class QuestionPreparer:
         difficulty = "easy" if rng.random() < self.easy_share else self.difficulty
         image = bool(rng.random() < self.image_share)
         real = self.tokens == "frames" or self.masks
-        wants = ("motion",) if not image and rng.random() < _TWINS else ()
+        wants = ("motion",) if not image and rng.random() < self.twins else ()
         scene = make_scene(seed, difficulty=difficulty, level=self.level, image=image, wants=wants, pixels=real)
         kinds = ("look", "absent") if self.presence and rng.random() < self.presence else None
         turns = dialogues(scene, rng, self.branches + 2, kinds)
+        if not image and self.motions and rng.random() < self.motions:
+            turns = motion_lessons(scene, rng)[: self.branches] or turns
         item = {**self._words(scene, turns, rng), "image": np.array(image), "shown": self._shown(scene)}
         if self.tokens == "frames":
             item |= self._frames(scene)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests.unit.media.clips import encode, number_of
+from tests.unit.media.processes import born
 from vglamm.media.guarded import open_guarded
 from vglamm.media.limits import Limits
 
@@ -57,12 +58,8 @@ def test_a_decoder_works_in_a_network_of_its_own(tmp_path: Path, offline: bool) 
     with closing(open_guarded(clip, Limits(offline=offline))) as source:
         frames = source.frames_at([0, 5])
         assert [number_of(frame) for frame in frames] == [0, 5]
-        [child] = [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split() if _decodes(int(pid))]
+        [child] = born()
         assert (namespace(child) != namespace("self")) is offline
-
-
-def _decodes(pid: int) -> bool:
-    return b"decode_child" in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def test_frames_are_the_same(tmp_path: Path) -> None:

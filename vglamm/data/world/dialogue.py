@@ -5,7 +5,7 @@ Each kind has a list of facts that can be asked of this scene; a turn is one fac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -73,15 +73,42 @@ def look_facts(scene: Scene, rng: np.random.Generator) -> list[Fact]:
 
 def motion_facts(scene: Scene, rng: np.random.Generator) -> list[Fact]:
     """ "Which star moves left?" for twins, where the wording fits both by look and one by motion."""
+    twins = (item for item in scene.objects if scene.twins and item.id in scene.twins)
+    return [
+        Turn(
+            _pick(rng, w.MOTION_QUESTIONS).format(np=phrase, motion=item.motion),
+            _motion_answer(f"the {phrase} that", item),
+            "motion",
+            (item.id,),
+        )
+        for item in twins
+        for phrase in dict.fromkeys((item.base, item.noun))
+        if _told_by_motion(item, [other for other in scene.objects if phrase in (other.base, other.noun)], scene)
+    ]
+
+
+def motion_lessons(scene: Scene, rng: np.random.Generator) -> list[Fact]:
+    """To learn from, asked in no test: also "Segment what moves left." and "Which star moves left?" of stars of two colours. Of the
+    questions about twins alone, which need look, place and motion at once, a model learns none of the three."""
     facts = []
-    for item in (o for o in scene.objects if scene.twins and o.id in scene.twins):
+    for item in scene.objects:
+        if _told_by_motion(item, scene.objects, scene):
+            question = w.MOTION_LESSON.format(motion=item.motion)
+            facts.append(Turn(question, _motion_answer("what", item), "motion", (item.id,)))
         for phrase in dict.fromkeys((item.base, item.noun)):
-            fitting = [other for other in scene.objects if phrase in (other.base, other.noun)]
-            if all(clear_motion(scene, o) for o in fitting) and sum(o.motion == item.motion for o in fitting) == 1:
+            alike = [other for other in scene.objects if phrase in (other.base, other.noun)]
+            if len(alike) > 1 and _told_by_motion(item, alike, scene):
                 question = _pick(rng, w.MOTION_QUESTIONS).format(np=phrase, motion=item.motion)
-                answer = w.LOOK_ANSWER.format(phrase=w.grounded(f"the {phrase} that {item.motion}"))
-                facts.append(Turn(question, answer, "motion", (item.id,)))
-    return facts
+                facts.append(Turn(question, _motion_answer(f"the {phrase} that", item), "motion", (item.id,)))
+    return [facts[i] for i in rng.permutation(len(facts))]
+
+
+def _told_by_motion(item: WorldObject, among: Sequence[WorldObject], scene: Scene) -> bool:
+    return all(clear_motion(scene, other) for other in among) and sum(other.motion == item.motion for other in among) == 1
+
+
+def _motion_answer(what: str, item: WorldObject) -> str:
+    return w.LOOK_ANSWER.format(phrase=w.grounded(f"{what} {item.motion}"))
 
 
 def _margin(scene: Scene, item: WorldObject, anchor: WorldObject, direction: tuple[int, int]) -> tuple[float, float]:
