@@ -29,9 +29,9 @@ class QuestionPreparer:
     blind: one empty visual token instead of all: what can be learnt from words alone. branches: questions of one video. follow:
     share of branches with two or three turns. presence: share of scenes that are asked only for what is there and what is not, the
     hardest yes or no. twins: share of videos with two objects that only their motion tells apart. motions: share of videos that are
-    asked only what moves how (:func:`motion_lessons`). easy_share: share of easy scenes. track, single: frames for masks, as in
-    segmentation. prompts: most prompts of a video that masks are made for. absent: chance of one more, of an object that no frame
-    shows.
+    asked only what moves how (:func:`motion_lessons`). coming: share of the videos without twins in which something comes or
+    goes. easy_share: share of easy scenes. track, single: frames for masks, as in segmentation. prompts: most prompts of a video
+    that masks are made for. absent: chance of one more, of an object that no frame shows.
     """
 
     config: ModelConfig
@@ -46,6 +46,7 @@ class QuestionPreparer:
     presence: float = 0.0
     twins: float = 0.2
     motions: float = 0.0
+    coming: float = 0.0
     image_share: float = 0.1
     easy_share: float = 0.0
     track: int = 4
@@ -58,7 +59,7 @@ class QuestionPreparer:
         difficulty = "easy" if rng.random() < self.easy_share else self.difficulty
         image = bool(rng.random() < self.image_share)
         real = self.tokens == "frames" or self.masks
-        wants = ("motion",) if not image and rng.random() < self.twins else ()
+        wants = () if image else self._wanted(rng)
         scene = make_scene(seed, difficulty=difficulty, level=self.level, image=image, wants=wants, pixels=real)
         kinds = ("look", "absent") if self.presence and rng.random() < self.presence else None
         turns = dialogues(scene, rng, self.branches + 2, kinds)
@@ -72,6 +73,12 @@ class QuestionPreparer:
         if self.masks:
             item |= self._targets(seed, scene, turns, rng)
         return item
+
+    def _wanted(self, rng: np.random.Generator) -> tuple[str, ...]:
+        """What a video's scene must be able to answer."""
+        if rng.random() < self.twins:
+            return ("motion",)
+        return ("when",) if self.coming and rng.random() < self.coming else ()
 
     def _words(self, scene: Scene, turns: list[Turn], rng: np.random.Generator) -> Item:
         vision = self.config.vision

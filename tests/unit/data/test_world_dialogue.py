@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from vglamm.data.world import KINDS, all_texts, dialogues, make_sample, make_scene, vocabulary
+from vglamm.data.world.dialogue import motion_lessons
 from vglamm.data.world.scene import EASY, Difficulty, Scene, WorldObject
 from vglamm.data.world.words import COLOURS, DIRECTIONS, MOTIONS, RELATIONS, SIZES, TEXTURES, pieces, with_article
 
@@ -62,6 +63,28 @@ def test_first_places_tell_nothing_of_the_twins_moves():
             if mover.motion in DIRECTIONS:
                 ahead.append((mover.centres[0] - other.centres[0]) @ np.asarray(DIRECTIONS[mover.motion]) > 0)
     assert abs(np.mean(ahead) - 0.5) < 0.06  # 3 standard errors
+
+
+@pytest.mark.parametrize("difficulty", ["easy", "normal", "hard"])
+def test_lessons_of_motion_have_one_answer_and_are_in_no_test(difficulty):
+    asked, alone = set(), 0
+    for seed in range(40):
+        scene = make_scene(seed, difficulty=difficulty, wants=("motion",), pixels=False)
+        lessons = motion_lessons(scene, np.random.default_rng(seed))
+        assert {t.question for t in dialogues(scene, np.random.default_rng(seed), 99, ("motion",))} & {t.question for t in lessons}
+        for turn in lessons:
+            (phrase,) = PHRASE.findall(turn.answer)
+            what, motion = re.fullmatch(r"(what|the .+ that) (.+)", phrase).groups()
+            fitting = [o for o in scene.objects if (o.motion == motion if what == "what" else fits(o, phrase))]
+            assert [item.id for item in fitting] == list(turn.targets)
+            alike = [o for o in scene.objects if what == "what" or fits(o, what.removesuffix(" that"))]
+            assert len(alike) > 1, "its look alone would tell"
+            asked.add(turn.question)
+            alone += what == "what"
+    assert alone > 20
+    assert {piece for question in asked for piece in pieces(question)} <= set(vocabulary())
+    tested = {t.question for s in range(200) for t in make_sample(s, difficulty=difficulty).turns}
+    assert not {q for q in tested if q.startswith("Segment what") and any(q == f"Segment what {m}." for m in MOTIONS)}
 
 
 def column_of(scene: Scene, item: WorldObject, frame: int) -> np.ndarray:

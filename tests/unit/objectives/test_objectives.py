@@ -122,6 +122,20 @@ def test_every_micro_batch_reaches_every_trained_parameter(model: VideoGLaMM) ->
         assert found == reached["videos"], f"{name}: {sorted(found ^ reached['videos'])}"
 
 
+def test_shares_of_scenes_are_as_set(model: VideoGLaMM) -> None:
+    """All videos with twins and asked for motion alone; or none with twins, and something that comes or goes in each."""
+    settings = {"tokens": "codes", "branches": 6, "image_share": 0.0, "follow": 0.0}
+    moving = build(model, "grounding", "language", {**settings, "twins": 1.0, "motions": 1.0}).preparer()
+    coming = build(model, "grounding", "language", {**settings, "twins": 0.0, "coming": 1.0}).preparer()
+    plain = build(model, "grounding", "language", {**settings, "twins": 0.0}).preparer()
+    kinds = [{KINDS[k] for seed in range(12) for k in given(seed)["kinds"] if k >= 0} for given in (moving, coming, plain)]
+    assert kinds[0] == {"motion"}
+    assert {"when", "look", "description"} <= kinds[1] - {"motion"}
+    asked = [sum(KINDS[k] == "when" for seed in range(12) for k in given(seed)["kinds"] if k >= 0) for given in (coming, plain)]
+    assert asked[0] >= 12
+    assert (coming(3)["ids"].shape != plain(3)["ids"].shape) or (coming(3)["ids"] != plain(3)["ids"]).any()
+
+
 def test_learning_two_clips_by_heart(model: VideoGLaMM) -> None:
     made = build(model, "grounding", "language", {"tokens": "codes", "branches": 2, "noise": 0.0, "hide": 0.0})
     batch = made.collate([made.preparer()(seed) for seed in (1, 2)])
