@@ -11,41 +11,22 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from ray.serve.handle import DeploymentHandle, DeploymentResponse
-
 from serve.contract import Ask, Correct, Done, Event, PhraseFound, Seen, Text, VideoFacts
-from serve.failures import RAISED
 from serve.kept import Bounds, Kept
+from serve.masks import Handles, Masks, tracked
 from serve.retry import Retry
 from serve.setup import Setup
 from serve.through import running
-from serve.wire import Asked, Begun, Film, Grounding, Header
+from serve.wire import Asked, Cue, Film, Grounding, Header
 from vglamm.compose import compose, corrected, tracks
 from vglamm.errors import WorkerLost
 from vglamm.records import Marks, Reply, Sight
 
-Row = tuple[int, list[Sight]]
 FEW = 4
-"""Questions in flight up to which pixel begins before it has prompts."""
-
-
-@dataclass(frozen=True)
-class Handles:
-    """The deployments of the split layout."""
-
-    decode: DeploymentHandle
-    vision: DeploymentHandle
-    language: DeploymentHandle
-    pixel: DeploymentHandle
-
-    def of(self, model: str) -> Handles:
-        """The same for another model than the default one."""
-        if not model:
-            return self
-        return Handles(*(handle.options(multiplexed_model_id=model) for handle in vars(self).values()))
+"""Questions in flight up to which pixel works before it is asked to."""
 
 
 class Routed:
@@ -70,8 +51,7 @@ class Routed:
         began = time.perf_counter()
         model = self.setup.name(ask.model)
         film, handles = Film(ask.video, ask.sampling), self.handles.of(model)
-        frames = handles.decode.frames.remote(film, 0)  # at once, beside vision and language
-        ahead = asyncio.ensure_future(self._ahead(handles, frames, self.asked))
+        masks = Masks(handles, self.retry, film, ask.sampling.mode, alone=self.asked <= FEW)
         first_token = first_mask = None
         header, reply = None, None
         try:
@@ -82,6 +62,9 @@ class Routed:
                             header = event
                         case Reply():
                             reply = event
+                        case Cue():
+                            assert header is not None, "language begins with its header"
+                            await masks.cue(event, len(header.sampling.grounding_times))
                         case _:
                             first_token = time.perf_counter() - began if first_token is None else first_token
                             yield event
@@ -90,17 +73,13 @@ class Routed:
             wrote = time.perf_counter()
             times, found = header.sampling.grounding_times, []
             if len(reply.prompts):
-                task = Grounding(
-                    film, len(times), ask.sampling.mode, prompts=reply.prompts, begun=ahead.result() if ahead.done() else None
-                )
-                async with aclosing(self._tracked(handles, frames, task)) as rows:
+                async with aclosing(masks.rows(reply.prompts, len(times))) as rows:
                     async for position, sights in rows:
                         first_mask = time.perf_counter() - began if first_mask is None else first_mask
                         found.append(sights)
                         yield Seen(position, times[position], tuple(sights))
         finally:
-            ahead.cancel()
-            frames.cancel()
+            await masks.stop()
         ended = time.perf_counter()
         spent = {name: header.spent.get(name, 0.0) for name in ("probe", "decode", "vision")}
         spent |= {"language": wrote - began - sum(spent.values()), "pixel": ended - wrote}
@@ -125,7 +104,7 @@ class Routed:
         times, first = answer.sampling.grounding_times, None
         task = Grounding(film, len(times), ask.sampling.mode, marks=marks)
         found: dict[int, list[Sight]] = {}
-        async with aclosing(self._tracked(handles, None, task)) as rows:
+        async with aclosing(tracked(handles, self.retry, None, task)) as rows:
             async for position, row in rows:
                 first = time.perf_counter() - began if first is None else first
                 found[position] = row
@@ -191,41 +170,6 @@ class Routed:
             written.cancel()
             for response in pending:
                 response.cancel()
-
-    async def _tracked(self, handles: Handles, first: DeploymentResponse | None, task: Grounding) -> AsyncGenerator[Row, None]:
-        """Rows of pixel, none twice."""
-
-        async def make(again: bool) -> AsyncGenerator[Row, None]:
-            pixel = handles.pixel.options(stream=True, **({"session_id": task.begun.replica} if task.begun and not again else {}))
-            stream = pixel.ground.remote(None if again else first, task)
-            try:
-                async for rows in stream:
-                    for row in rows:
-                        yield row
-            finally:
-                stream.cancel()
-
-        known: set[int] = set()
-        async with aclosing(self.retry.stream(make)) as rows:
-            async for _, row in rows:
-                if row[0] not in known:
-                    known.add(row[0])
-                    yield row
-
-    @staticmethod
-    async def _ahead(handles: Handles, frames: DeploymentResponse, asked: int) -> Begun | None:
-        """What pixel can do before it has prompts. It is a help for few: where many have asked, it would take the place of what
-        they ask for; where it fails, the tracking tells why or does without."""
-        if asked > FEW:
-            return None
-        begun = handles.pixel.begin.remote(frames)
-        try:
-            found: Begun | None = await begun
-        except RAISED:
-            return None
-        finally:
-            begun.cancel()
-        return found
 
     @staticmethod
     def _has(correction: Correct) -> bool:

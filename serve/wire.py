@@ -59,6 +59,13 @@ class Asked:
 
 
 @dataclass(frozen=True)
+class Cue:
+    """Prompts float[S, C] of the phrases so far, for who wants to track before the text has ended."""
+
+    prompts: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
 class Begun:
     """Work on a video that a pixel replica has done ahead: which replica, and the work's name there."""
 
@@ -68,7 +75,8 @@ class Begun:
 
 @dataclass(frozen=True)
 class Grounding:
-    """What pixel is to track. frames: K. prompts: float[S, C], or marks by hand of one object. begun: what was done ahead."""
+    """What pixel is to track. frames: K. prompts: float[S, C], or marks by hand of one object. begun: what was done ahead.
+    early: the prompts may not be all, so that what was done ahead may be wanted again."""
 
     film: Film
     frames: int
@@ -76,6 +84,7 @@ class Grounding:
     prompts: NDArray[np.float32] | None = None
     marks: Marks | None = None
     begun: Begun | None = None
+    early: bool = False
 
     @property
     def objects(self) -> int:

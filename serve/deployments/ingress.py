@@ -19,7 +19,8 @@ from starlette.types import ASGIApp
 from serve.contract import Ask, Backend, Correct, Done, Event, PhraseFound, Seen, Text, VideoFacts
 from serve.failures import RAISED
 from serve.ingress import api, well
-from serve.routed import Handles, Routed
+from serve.masks import Handles
+from serve.routed import Routed
 from serve.settings import Settings
 from serve.setup import Setup
 from serve.tally import Note

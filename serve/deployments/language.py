@@ -17,13 +17,13 @@ from serve.engine import Engine
 from serve.setup import Setup
 from serve.station import Station
 from serve.tracking import weights
-from serve.wire import Asked, Header, Watched
+from serve.wire import Asked, Cue, Header, Watched
 from vglamm import checkpoint
 from vglamm.language.phrases import parse_reply
 from vglamm.records import Reply, VisualTokens
 from vglamm.steps import LanguageStep
 
-Told = Header | Text | PhraseFound | Reply
+Told = Header | Text | PhraseFound | Cue | Reply
 
 
 class Writer:
@@ -52,7 +52,7 @@ class Language:
         yield [replace(watched.header, model=writer.identity, read=step.length(question))]
         config = step.part.config
         work = len(watched.tokens.tokens) + (asked.writing.max_new_tokens or config.max_new_tokens)
-        raw, found = "", 0
+        raw, prompts = "", []
         told: list[Told] = []
         began = False
         self.station.gauge.take(work)
@@ -67,8 +67,9 @@ class Language:
                         elif isinstance(event, Reply):
                             told.append(event)
                         else:
-                            told.append(PhraseFound(found, parse_reply(raw).phrases[-1].text))
-                            found += 1
+                            told.append(PhraseFound(len(prompts), parse_reply(raw).phrases[-1].text))
+                            prompts.append(event)
+                            told += [Cue(np.stack(prompts))] if asked.live else []
                     if told and (asked.live or not began or isinstance(told[-1], Reply)):
                         yield told
                         told, began = [], True

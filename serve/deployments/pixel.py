@@ -86,7 +86,9 @@ class Pixel:
         step = await self.other(name) if name else self.step
         feed = Feed(self.decode, task.film, first, self.setup.profile.window, name)
         left, objects = task.frames * task.objects, task.objects
-        ahead = None if task.begun is None else self.begun.pop(task.begun.name, None)
+        ahead = None if task.begun is None else self.begun.get(task.begun.name)
+        if task.begun is not None and not task.early:
+            self.begun.pop(task.begun.name, None)
         stride = Stride(_rows(step, feed, task, ahead), 1, objects)
         self.station.gauge.take(left)
         came, rank = AGE * time.monotonic(), 0.0
@@ -101,6 +103,8 @@ class Pixel:
                 if turn.rows:
                     yield turn.rows
                 if turn.over:
+                    if task.begun is not None:
+                        self.begun.pop(task.begun.name, None)
                     return
                 rank = came + left
                 stride = replace(stride, frames=max(1, min(step.part.config.chunk, self.setup.profile.pixel.batch // objects)))

@@ -38,13 +38,13 @@ class _Nursery:
 
     def __init__(self) -> None:
         ours, theirs = socket.socketpair()
-        command = [sys.executable, "-P", "-c", _START, json.dumps(_paths()), str(theirs.fileno())]
+        settings = (f"{name}={value}" for name, value in _ENVIRONMENT.items())  # `env` becomes the command: no process more
+        command = ["env", *settings, sys.executable, "-P", "-c", _START, json.dumps(_paths()), str(theirs.fileno())]
         with theirs:
             try:
                 self._process = subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=[theirs.fileno()],
-                    env=os.environ | _ENVIRONMENT,
-                )  # fmt: skip
+                    command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
+                )
             except OSError:
                 ours.close()
                 raise

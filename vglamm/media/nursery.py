@@ -117,7 +117,7 @@ def _tell(status: int, number: int) -> None:
 
 def _preload(module: str) -> None:
     """Import what a child will need. What cannot be imported fails in the child, which says so."""
-    with contextlib.suppress(Exception):
+    with contextlib.suppress(ImportError):
         for name in getattr(importlib.import_module(module), "PRELOAD", ()):
             with contextlib.suppress(ImportError):
                 importlib.import_module(name)
@@ -140,7 +140,7 @@ def _live(asked: dict[str, Any], streams: list[int]) -> None:
     except BaseException:
         traceback.print_exc()
     finally:
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(OSError, ValueError):  # closed, or nobody reads
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code)

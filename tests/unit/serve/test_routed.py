@@ -12,11 +12,14 @@ from ray.exceptions import ActorDiedError, RayTaskError
 from ray.serve.exceptions import BackPressureError
 
 from serve.contract import Ask, Correct, Done, PhraseFound, Seen, Text, Watching
+from serve.early import ROWS as WAITING
+from serve.early import Declined, Early
+from serve.masks import Handles
 from serve.profile import Profile
 from serve.retry import Retry
-from serve.routed import FEW, Handles, Routed
+from serve.routed import FEW, Routed
 from serve.setup import Setup
-from serve.wire import Begun, Header
+from serve.wire import Begun, Cue, Header
 from vglamm.errors import ModelUnknown, Overloaded, VideoTooLarge, WorkerLost
 from vglamm.media import rle
 from vglamm.media.limits import Limits
@@ -151,6 +154,94 @@ def test_what_could_not_be_begun_ahead_is_done_when_it_is_asked_for(begun: Any):
     [(_, _, task)] = pixel.asked
     assert task.begun is None
     assert {"stream": True} in pixel.chosen
+
+
+CUED = [[WRITTEN[0]], [*WRITTEN[1:3], Cue(PROMPTS)], [Text("."), REPLY]]
+
+
+def test_tracking_begins_with_the_phrase_and_goes_on_when_it_was_the_last():
+    pixel = Part("pixel", [[ROWS[0]], list(ROWS[1:])], begun=Begun("replica", "work"))
+    backend, _ = routed(Part("language", CUED), pixel)
+    events = heard(backend, ASK)
+    assert [type(event) for event in events] == [Text, PhraseFound, Text, *[Seen] * FRAMES, Done]
+    [(_, _, task)] = pixel.asked
+    assert task.early
+    assert (task.begun, task.frames, task.mode) == (Begun("replica", "work"), FRAMES, "video")
+    assert np.array_equal(task.prompts, PROMPTS)
+    assert events[-1].answer.tracks[0].rle == (RLE,) * FRAMES
+
+
+def test_another_phrase_begins_the_tracking_anew():
+    """Also where the text ends with other prompts than the last that was told."""
+    two = np.stack([PROMPTS[0], 2 * PROMPTS[0]])
+    reply = Reply("<p>a</p>[SEG]<p>b</p>[SEG]", "ab", (Phrase("a", 0, 1, 0), Phrase("b", 1, 2, 1)), two, (5, 6), "stop")
+    both = [[(k, [*sights, *sights]) for k, sights in ROWS]]
+    for cues, early in (([Cue(PROMPTS), Cue(two)], True), ([Cue(PROMPTS)], False)):
+        pixel = Part("pixel", [list(ROWS)], both, begun=Begun("replica", "work"))
+        pieces = [[WRITTEN[0]], *[[cue] for cue in cues], [Text(reply.raw), reply]]
+        backend, _ = routed(Part("language", [pieces[0], *[[Text("."), *piece] for piece in pieces[1:]]]), pixel)
+        assert len(heard(backend, ASK)[-1].answer.tracks) == 2
+        tasks = [task for _, _, task in pixel.asked]
+        assert [len(task.prompts) for task in tasks] == [1, 2]
+        assert [task.early for task in tasks] == [True, early]
+        assert pixel.given[0].cancelled
+
+
+def test_what_fails_early_is_told_and_what_pixel_has_no_time_for_is_done_later():
+    lost = Part("pixel", [LOST], begun=Begun("replica", "work"))
+    backend, _ = routed(Part("language", CUED), lost)
+    with pytest.raises(WorkerLost):
+        heard(backend, ASK)
+    assert len(lost.asked) == 2
+    busy = Part("pixel", [list(ROWS)], begun=None)
+    backend, _ = routed(Part("language", CUED), busy)
+    assert len(heard(backend, ASK)[-1].answer.tracks) == 1
+    [(_, _, task)] = busy.asked
+    assert not task.early
+
+
+def test_an_early_tracking_waits_for_its_reader():
+    """A client that reads slowly holds up what it reads: no more rows wait than Early allows."""
+    made = 0
+
+    async def rows(prompts: Any):
+        nonlocal made
+        for k in range(10 * WAITING):
+            made += 1
+            yield (k, ROWS[0][1])
+
+    async def read() -> None:
+        early = Early(rows)
+        await early.cue(PROMPTS)
+        for _ in range(20 * WAITING):
+            await asyncio.sleep(0)
+        assert WAITING <= made <= WAITING + 1
+        found = [row[0] async for row in early.rows(PROMPTS)]
+        assert found == list(range(10 * WAITING))
+        await early.stop()
+        with pytest.raises(Declined):
+            await anext(early.rows(PROMPTS))
+
+    asyncio.run(read())
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_who_leaves_ends_an_early_tracking(alone: bool):
+    pixel = Part("pixel", [[ROWS[0]], list(ROWS[1:])], begun=Begun("replica", "work") if alone else None)
+    backend, handles = routed(Part("language", CUED), pixel)
+
+    async def leave() -> None:
+        stream = backend.stream(ASK)
+        async for event in stream:
+            if isinstance(event, PhraseFound):
+                await asyncio.sleep(0.01)
+            elif isinstance(event, Text) and event.piece == ".":
+                break
+        await stream.aclose()
+
+    asyncio.run(leave())
+    assert bool(pixel.asked) is alone
+    assert all(response.cancelled for response in (*handles.decode.given, *pixel.given))
 
 
 def test_where_many_ask_nothing_is_begun_ahead():
