@@ -137,9 +137,9 @@ def _live(asked: dict[str, Any], streams: list[int]) -> None:
         code = 0
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 0 if error.code is None else 1
-    except BaseException:
-        traceback.print_exc()
     finally:
+        if (error := sys.exception()) is not None:
+            traceback.print_exception(error)
         with contextlib.suppress(OSError, ValueError):  # closed, or nobody reads
             sys.stdout.flush()
             sys.stderr.flush()
