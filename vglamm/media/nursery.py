@@ -135,8 +135,8 @@ def _live(asked: dict[str, Any], streams: list[int]) -> None:
         run: Callable[..., None] = importlib.import_module(asked["module"]).main
         run(*asked["arguments"])
         code = 0
-    except SystemExit as error:
-        code = error.code if isinstance(error.code, int) else 0 if error.code is None else 1
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
     finally:
         if (error := sys.exception()) is not None:
             traceback.print_exception(error)
