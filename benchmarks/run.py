@@ -12,7 +12,19 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import batching, driver_memory, efficiency, endpoint, generation, memory, object_store, objects, realtime, rle
+from benchmarks import (
+    batching,
+    driver_memory,
+    efficiency,
+    endpoint,
+    generation,
+    guarded,
+    memory,
+    object_store,
+    objects,
+    realtime,
+    rle,
+)  # fmt: skip
 from benchmarks.report import Section, load_average, machine, page
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
@@ -21,6 +33,7 @@ ALL: dict[str, tuple[Callable[..., Section], int, int]] = {
     "batching": (batching.run, 3, 1),
     "objects": (objects.run, 5, 2),
     "realtime": (realtime.run, 3, 1),
+    "guarded": (guarded.run, 5, 2),
     "endpoint": (endpoint.run, 3, 2),
     "efficiency": (efficiency.run, 1, 1),
     "memory": (memory.run, 2, 1),

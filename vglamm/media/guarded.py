@@ -1,8 +1,8 @@
 """Decoding that cannot kill, hang or bloat the process that asks for it: a video whose frames are decoded in a child process.
 
 A file that crashes a decoder, exhausts memory or loops for ever costs that child and raises a VideoError here. The frames are those
-of the unguarded source, bit for bit, since the child runs the same one. In processor time it costs 0.35 s for the start of a child,
-once for several requests in turn, and 15 to 20 % more for each frame (4K: 50 instead of 43 ms).
+of the unguarded source, bit for bit, since the child runs the same one. It costs a few milliseconds for a child, which a nursery
+forks (:mod:`vglamm.media.forked`), and 15 to 20 % more processor time for each frame (4K: 50 instead of 43 ms).
 """
 
 from __future__ import annotations
