@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -33,6 +34,20 @@ def waited(seconds: float, what: str) -> Iterator[None]:
     raise TimeoutError(f"{what} did not happen in {seconds:.0f} s")
 
 
+def when_lost(out: Path) -> Path:
+    """Where a driver tells how many videos each stage had done when the node went."""
+    return out.with_name(f"{out.name}-lost.json")
+
+
+def done_again(out: Path, videos: int) -> tuple[int, int]:
+    """Of a job that lost a node: how often a stage did a video again, all stages together, and for how many that is due: those in
+    flight then, which a stage had done and pixel had not, and one that each stage was at work on."""
+    before = json.loads(when_lost(out).read_text())
+    after = {name: stage["videos"] for name, stage in json.loads((out / "summary.json").read_text())["stages"].items()}
+    in_flight = sum(done - before.get("pixel", 0) for done in before.values()) + len(after)
+    return sum(done - videos for done in after.values()), in_flight
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bulk.driver", description=__doc__)
     parser.add_argument("videos", type=Path)
@@ -59,6 +74,7 @@ def main() -> int:
         def remove(progress: Progress) -> None:
             if progress.done >= given.lose_node_after and not removed:
                 removed.append(progress.done)
+                when_lost(given.out).write_text(json.dumps({name: tally.done for name, tally in progress.stages.items()}))
                 cluster.remove_node(lost, allow_graceful=False)
 
         annotate(job, remove)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from benchmarks.bulk.driver import drive
+from benchmarks.bulk.driver import done_again, drive
 from benchmarks.bulk.undisturbed import QUESTION, calm, counted
 from benchmarks.report import Section
 
@@ -17,9 +17,11 @@ def run(*, model: str, short: bool) -> Section:
     driver = drive(calmly.videos, calmly.model, out, "--question", QUESTION, "--lose-node-after", after)
     status = driver.wait(timeout=PATIENCE)
     last = json.loads((out / "summary.json").read_text())["this_run"]
+    again, in_flight = done_again(out, calmly.count)
     rows = (
         counted("exit status (3: over before the node went)", status, at_most=0),
         *calmly.compared(out),
+        counted("work of stages done again, in videos (at most what was in flight)", again, at_most=in_flight),
     )
     how = (
         f"{calmly.told()}. Three nodes of one CPU each on this machine; one is removed when {after} videos are done. Compared with "

@@ -14,7 +14,7 @@ from pathlib import Path
 import av
 import pytest
 
-from benchmarks.bulk.driver import drive, waited
+from benchmarks.bulk.driver import done_again, drive, waited
 from benchmarks.bulk.job import SMALL, bulk_job, one_by_one, rows_there, told
 from benchmarks.bulk.kills import Killer
 from benchmarks.bulk.poison import REASONS, SEGFAULTS, spoil
@@ -76,6 +76,8 @@ def test_a_node_that_goes_costs_no_row(talker: Path, videos: Path, tmp_path: Pat
     driver = drive(videos, talker, tmp_path / "out", "--lose-node-after", 3)
     assert driver.wait(timeout=PATIENCE) == 0
     assert told(tmp_path / "out") == undisturbed
+    again, in_flight = done_again(tmp_path / "out", VIDEOS)
+    assert 0 <= again <= in_flight
 
 
 def test_poison_fails_with_its_reason_and_the_others_go_on(talker: Path, tmp_path: Path) -> None:
