@@ -20,7 +20,7 @@ LONG   := slow or browser or fault or docs or wheel
 RUN := OMP_NUM_THREADS=1 DS_ACCELERATOR=cpu HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 PYTEST := $(RUN) $(BIN)/python -m pytest
 
-.PHONY: demo install test lint types contracts unit integration test-more system bench soak clean tiny tiny-looks tiny-moves tiny-segmentation tiny-words tiny-language tiny-tracking tiny-reading tiny-joint tiny-longer tiny-last
+.PHONY: demo install test lint types contracts unit integration test-more system bench soak clean tiny tiny-looks tiny-moves tiny-segmentation tiny-words tiny-language tiny-tracking tiny-reading tiny-joint tiny-longer tiny-last tiny-twins tiny-apart tiny-final
 
 demo: $(STAMP)
 	$(BIN)/vglamm demo --out $(OUT)
@@ -83,8 +83,14 @@ tiny-longer: tiny-joint
 	$(TRAIN) $@ --local
 tiny-last: tiny-longer
 	$(TRAIN) $@ --local
-tiny: tiny-last
-	$(RUN) $(BIN)/python -m ray_jobs.ship runs/tiny-last vglamm/weights/tiny docs/tiny-card.md
+tiny-twins: tiny-last
+	$(TRAIN) $@ --local
+tiny-apart: tiny-twins
+	$(TRAIN) $@ --local
+tiny-final: tiny-apart
+	$(TRAIN) $@ --local
+tiny: tiny-final
+	$(RUN) $(BIN)/python -m ray_jobs.ship runs/tiny-final vglamm/weights/tiny docs/tiny-card.md
 
 bench: $(STAMP)
 	$(RUN) $(BIN)/python -m benchmarks.run
