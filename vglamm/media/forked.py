@@ -27,7 +27,6 @@ _START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from vglamm.m
 # One thread each, and one heap: threads and heaps that are only reserved count against the address space, by the number of cores.
 _ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
 _PATIENCE = 60.0  # imports from a slow disk on a busy machine
-_LOOK_SECONDS = 0.5
 
 
 class _Lost(OSError):
@@ -157,6 +156,7 @@ class Forked:
             self.returncode = 0
 
 
+_LOOK_SECONDS = 0.5
 _guard = threading.Lock()
 _nurseries: list[_Nursery] = []
 

@@ -18,7 +18,7 @@ import struct
 import sys
 import traceback
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
 HEAD = struct.Struct("<Q")
 """Before a request: bytes of its JSON. With it come, for a child to be born, descriptors for its standard input, output and error,
@@ -49,13 +49,13 @@ class Nursery:
         poll = select.poll()
         for descriptor in (self._door.fileno(), self._woken):
             poll.register(descriptor, select.POLLIN)
-        served = True
-        while served:
+        open_ = True
+        while open_:
             ready = {descriptor for descriptor, _ in poll.poll()}
             if self._woken in ready:
                 self._reap()
             if self._door.fileno() in ready:
-                served = self._answer()
+                open_ = self._answer()
         for pid in self._alive:
             os.kill(pid, signal.SIGKILL)
 
@@ -87,13 +87,14 @@ class Nursery:
             pid = os.fork()
         except OSError as error:
             _tell(status, -(error.errno or 1))
-            os.close(status)
-        else:
-            if not pid:
-                _live(asked, streams)
+            descriptors.append(status)
+            pid = -1
+        if pid == 0:
+            _live(asked, streams)
+        if pid > 0:
             self._alive[pid] = status
             _tell(status, pid)
-        for descriptor in streams:
+        for descriptor in streams if pid > 0 else {*streams, status}:
             os.close(descriptor)
 
     def _reap(self) -> None:
@@ -122,7 +123,7 @@ def _preload(module: str) -> None:
                 importlib.import_module(name)
 
 
-def _live(asked: dict[str, Any], streams: list[int]) -> NoReturn:
+def _live(asked: dict[str, Any], streams: list[int]) -> None:
     """The whole life of a child, from the fork to its end."""
     code = 1
     try:
