@@ -72,7 +72,7 @@ class Gate:
         began = time.monotonic()
         try:
             refusal = self.guard.refusal(path_of(scope), headers) or line.refusal()
-            with self._counted(scope, refusal) as refused:
+            with self._counted(scope, refusal, line) as refused:
                 if refused is not None:
                     said = told(refused)
                     if not path_of(scope).startswith("/v1/"):
@@ -87,7 +87,8 @@ class Gate:
             self.hook(route, scope["method"], line.status, seconds)
 
     @contextlib.contextmanager
-    def _counted(self, scope: Scope, refusal: VglammError | None) -> Iterator[VglammError | None]:
+    def _counted(self, scope: Scope, refusal: VglammError | None, line: Line) -> Iterator[VglammError | None]:
+        """A request is over for its client when the last piece is on its way: who has its answer may ask again at once."""
         client = (scope.get("client") or ("",))[0]
         if refusal is None and self.in_flight[client] >= self.taken.in_flight and path_of(scope) not in OPEN:
             refusal = TooManyRequests(
@@ -96,12 +97,14 @@ class Gate:
                 "wait for one of them to end",
             )
         self.in_flight[client] += 1
-        try:
+        with contextlib.ExitStack() as line.place:
+            line.place.callback(self._left, client)
             yield refusal
-        finally:
-            self.in_flight[client] -= 1
-            if not self.in_flight[client]:
-                del self.in_flight[client]
+
+    def _left(self, client: str) -> None:
+        self.in_flight[client] -= 1
+        if not self.in_flight[client]:
+            del self.in_flight[client]
 
 
 class Line:
@@ -117,6 +120,8 @@ class Line:
         self._began = time.monotonic()
         self._whole = False
         self._gone = asyncio.Event()
+        self.place = contextlib.ExitStack()
+        """What is given back when the last piece goes out."""
 
     def refusal(self) -> VglammError | None:
         """A body that says itself that it is too large."""
@@ -151,6 +156,8 @@ class Line:
             for name, value in HEADERS.items():
                 headers.setdefault(name, value)
             headers["X-Request-ID"] = self.request_id
+        elif message["type"] == "http.response.body" and not message.get("more_body", False):
+            self.place.close()
         if self._gone.is_set():
             return
         try:

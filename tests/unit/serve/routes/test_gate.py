@@ -248,6 +248,22 @@ def test_one_client_has_so_many_requests_in_flight(canned: Canned, settings: Set
         assert client.post(f"{url}/v1/answers", json=asked).status_code == 200
 
 
+@pytest.mark.parametrize(("path", "status"), [("/v1/models", 200), ("/v1/nowhere", 404)])
+def test_who_has_its_answer_may_ask_again_at_once(canned: Canned, settings: Settings, path: str, status: int) -> None:
+    app, statuses = api(canned, replace(settings, taken=Taken(in_flight=1))), []
+
+    async def impatient(scope, receive, send):
+        async def sent(message):
+            if message["type"] == "http.response.body" and not message.get("more_body", False):
+                statuses.append((await talk(app, "GET", path, of(), headers_of())).status)
+            await send(message)
+
+        await app(scope, receive, sent)
+
+    statuses.append(asyncio.run(talk(impatient, "GET", path, of(), headers_of())).status)
+    assert statuses == [status, status]
+
+
 def test_every_error_that_a_client_can_cause_has_its_status() -> None:
     def leaves(kind: type[VglammError]) -> list[type[VglammError]]:
         below = kind.__subclasses__()
