@@ -12,11 +12,12 @@ import vglamm
 from benchmarks.measure import Spread
 from benchmarks.report import Row, Section
 from vglamm.answer import Answer
+from vglamm.clock import STAGES
 from vglamm.data.sample import Sample
 from vglamm.demo import clips
 from vglamm.errors import CheckpointError
 from vglamm.media.mp4 import write_mp4
-from vglamm.walk import STAGES, Walk
+from vglamm.walk import Walk
 
 
 def load() -> tuple[Walk, str]:

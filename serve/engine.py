@@ -14,7 +14,7 @@ from typing import Any
 
 from vglamm.errors import VglammError, WorkerLost
 from vglamm.records import Reply
-from vglamm.steps import Asked, Event, Flight, LanguageStep, Prompt
+from vglamm.steps.language import Asked, Event, Flight, LanguageStep, Prompt
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class Engine:
         self.thread.start()
 
     async def ask(self, asked: Asked, **options: Any) -> AsyncGenerator[Event, None]:
-        """Events as of :meth:`vglamm.steps.LanguageStep.stream`; closing this stops the writing before its next token."""
+        """Events as of :meth:`vglamm.steps.language.LanguageStep.stream`; closing this stops the writing before its next token."""
         async with aclosing(self.pieces(asked, **options)) as pieces:
             async for events in pieces:
                 for event in events:

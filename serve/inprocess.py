@@ -17,6 +17,7 @@ from serve.engine import Engine
 from serve.films import Films
 from serve.kept import Bounds, Kept
 from vglamm.answer import Answer
+from vglamm.clock import Clock
 from vglamm.compose import compose, tracks
 from vglamm.errors import ModelUnknown
 from vglamm.frames import choose, end_of, grounding_source, vision_input
@@ -25,8 +26,8 @@ from vglamm.media.limits import Limits
 from vglamm.media.read import VideoSource
 from vglamm.pixel.anchor import Row, check_mode
 from vglamm.records import Marks, PixelInput, Reply, Sampling, VisionInput, VisualTokens
-from vglamm.steps import PixelTask
-from vglamm.walk import Clock, Walk
+from vglamm.steps.pixel import PixelTask
+from vglamm.walk import Walk
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

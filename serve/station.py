@@ -16,6 +16,9 @@ from serve.scaling import Gauge
 
 Result = TypeVar("Result")
 
+OTHERS = 2
+"""Models beside the default one that a replica holds at most."""
+
 
 class Station:
     """workers: threads that work. A model is driven by one, so that requests take turns on its device."""

@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 import os
+import pkgutil
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -79,7 +80,8 @@ def load(
         config = replace(config, language=replace(config.language, quantise=quantise))
     model = skeleton(config, part)
     for name in (part,) if part else PARTS:
-        _fill(model if part else getattr(model, name), folder / f"{name}.safetensors", device, as_dtype(dtype))
+        quantised = name == "language" and bool(config.language.quantise)
+        _fill(model if part else getattr(model, name), folder / f"{name}.safetensors", device, as_dtype(dtype), quantised)
     return model.to(device).eval()
 
 
@@ -90,24 +92,25 @@ def stored_dtype(source: Source, part: str = "language") -> torch.dtype:
     return max(set(found), key=found.count) if found else torch.float32
 
 
+_CLASSES = {
+    "vision": "vglamm.vision.encoder:Vision",
+    "language": "vglamm.language.lm:Language",
+    "pixel": "vglamm.pixel.decoder:Pixel",
+    None: "vglamm.model:VideoGLaMM",
+}
+"""Imported when one is built: the parts are most of what a process imports, and each runs one of them or, to decode, none."""
+
+
 def skeleton(config: ModelConfig, part: str | None = None) -> nn.Module:
     """The model, or one part, with buffers but without memory for its parameters (they are on the meta device)."""
     from accelerate import init_empty_weights
 
-    # Here, since who decodes needs the config alone, and the parts are most of what its process would import.
-    from vglamm.language.lm import Language
-    from vglamm.model import VideoGLaMM
-    from vglamm.pixel.decoder import Pixel
-    from vglamm.vision.encoder import Vision
-
-    kinds = {"vision": Vision, "language": Language, "pixel": Pixel}
+    made = pkgutil.resolve_name(_CLASSES[part])
     with init_empty_weights(include_buffers=False):  # buffers are computed, not loaded: they must be real
-        return kinds[part](getattr(config, part)) if part else VideoGLaMM(config)
+        return made(getattr(config, part) if part else config)  # type: ignore[no-any-return]
 
 
-def _fill(module: nn.Module, path: Path, device: Any, dtype: torch.dtype | None) -> None:
-    from vglamm.language.lm import Language
-
+def _fill(module: Any, path: Path, device: Any, dtype: torch.dtype | None, quantised: bool) -> None:
     if not path.is_file():
         pickles = sorted(file.name for file in path.parent.iterdir() if file.suffix in (".bin", ".pt", ".pth", ".ckpt", ".pkl"))
         found = f" (only {', '.join(pickles)}, which is never unpickled)" if pickles else ""
@@ -118,7 +121,7 @@ def _fill(module: nn.Module, path: Path, device: Any, dtype: torch.dtype | None)
     tied: dict[str, str] = json.loads(file.metadata.get("tied", "{}"))
     expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     fit(path.name, {**file.shapes, **{name: file.shapes[kept] for name, kept in tied.items() if kept in file.shapes}}, expected)
-    if isinstance(module, Language) and module.config.quantise:
+    if quantised:
         from vglamm.language.quantise import fill_quantised
 
         fill_quantised(module, file.get, set(file.shapes), device=device, dtype=dtype or torch.bfloat16)

@@ -6,9 +6,7 @@ video needs no more memory than a short one.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +14,7 @@ import torch
 
 from vglamm import checkpoint
 from vglamm.answer import Answer
+from vglamm.clock import Clock
 from vglamm.compose import compose, corrected, tracks
 from vglamm.config import ModelConfig
 from vglamm.errors import DialogueError, MaskError
@@ -25,9 +24,9 @@ from vglamm.media.read import VideoSource
 from vglamm.model import VideoGLaMM
 from vglamm.pixel.anchor import Row, check_mode
 from vglamm.records import Marks, Phrase, PixelInput, Reply, Sampling, Sight, Track, VisionInput, VisualTokens
-from vglamm.steps import LanguageStep, PixelStep, PixelTask, VisionStep
-
-STAGES = ("probe", "decode", "vision", "language", "pixel")
+from vglamm.steps.language import LanguageStep
+from vglamm.steps.pixel import PixelStep, PixelTask
+from vglamm.steps.vision import VisionStep
 
 
 def load(
@@ -48,30 +47,6 @@ def load(
         checkpoint.load_config(source),
         name=checkpoint.identity(source),
     )
-
-
-class Clock:
-    """Seconds by stage; a stage inside another counts for itself alone."""
-
-    def __init__(self) -> None:
-        self.spent = dict.fromkeys(STAGES, 0.0)
-
-    @contextmanager
-    def run(self, stage: str) -> Iterator[None]:
-        inner, began = sum(self.spent.values()), time.perf_counter()
-        try:
-            yield
-        finally:
-            self.spent[stage] += time.perf_counter() - began - (sum(self.spent.values()) - inner)
-
-    def each(self, stage: str, items: Iterator[Any]) -> Iterator[Any]:
-        """Count what it takes to make each item, not what the consumer does with it."""
-        while True:
-            with self.run(stage):
-                item = next(items, None)
-            if item is None:
-                return
-            yield item
 
 
 class Walk:

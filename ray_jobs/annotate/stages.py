@@ -2,6 +2,7 @@
 
 No stage raises for what a video or a question caused: such a parcel goes on as failed and ends as a row that says why. Only what is
 wrong with the job itself (a checkpoint, a profile) ends it. Stages know nothing of Ray; :mod:`ray_jobs.annotate.pools` runs them.
+A step is imported by the stage that takes it: each actor runs one, and the packages of the others cost it seconds and memory.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 from ray_jobs.annotate.parcel import Parcel, thawed
 from vglamm import checkpoint
 from vglamm.annotation import FAILED, OK, Annotation
+from vglamm.clock import Clock
 from vglamm.compose import compose, tracks
 from vglamm.config import ModelConfig
 from vglamm.errors import MaskError, VglammError
@@ -26,8 +28,6 @@ from vglamm.media.guarded import open_guarded
 from vglamm.media.limits import Limits
 from vglamm.places import local_copy, sha256
 from vglamm.records import Phrase, PixelInput, Reply, Sampling, VisionInput, VisualTokens
-from vglamm.steps import LanguageStep, PixelStep, PixelTask, VisionStep
-from vglamm.walk import Clock
 
 log = logging.getLogger(__name__)
 Stage = Callable[[list[Parcel]], list[Parcel]]
@@ -96,6 +96,8 @@ class See:
     """Frames -> visual tokens."""
 
     def __init__(self, settings: Settings, device: str) -> None:
+        from vglamm.steps.vision import VisionStep
+
         self.step = VisionStep.load(settings.model, device=device, dtype=settings.dtype)
 
     def __call__(self, parcels: list[Parcel]) -> list[Parcel]:
@@ -111,6 +113,8 @@ class Say:
 
     def __init__(self, settings: Settings, device: str, batch: int) -> None:
         self.settings, self.batch = settings, batch
+        from vglamm.steps.language import LanguageStep
+
         self.step = LanguageStep.load(settings.model, device=device, dtype=settings.dtype, quantise=settings.quantise)
 
     def __call__(self, parcels: list[Parcel]) -> list[Parcel]:
@@ -150,7 +154,9 @@ class Ground:
     def __init__(self, settings: Settings, device: str, feed: FrameFeed) -> None:
         self.settings, self.feed = settings, feed
         self.model = checkpoint.identity(settings.model)
-        self.step = PixelStep.load(settings.model, device=device, dtype=settings.dtype)
+        from vglamm.steps.pixel import PixelStep, PixelTask
+
+        self.step, self._task = PixelStep.load(settings.model, device=device, dtype=settings.dtype), PixelTask
 
     def __call__(self, parcel: Parcel) -> list[Annotation]:
         """The rows of one video, one for each question. Timings: ``pixel``, and ``frames`` for the wait for grounding frames."""
@@ -162,7 +168,7 @@ class Ground:
 
         found: tuple[Any, ...] = ()
         if prompts is not None and len(prompts):
-            task = PixelTask(fed, np.array(prompts), frames, self.settings.mode)
+            task = self._task(fed, np.array(prompts), frames, self.settings.mode)
             rows = [row for _, row in clock.each("pixel", self.step.stream(task))]
             found = tracks(rows, len(prompts))
         spent = {"frames": clock.spent["decode"], "pixel": clock.spent["pixel"]}

@@ -12,16 +12,15 @@ import numpy as np
 from ray import serve as ray_serve
 
 from serve.contract import PhraseFound, Text
-from serve.deployments.vision import OTHERS
 from serve.engine import Engine
 from serve.setup import Setup
-from serve.station import Station
+from serve.station import OTHERS, Station
 from serve.tracking import weights
 from serve.wire import Asked, Cue, Header, Watched
 from vglamm import checkpoint
 from vglamm.language.phrases import parse_reply
 from vglamm.records import Reply, VisualTokens
-from vglamm.steps import LanguageStep
+from vglamm.steps.language import LanguageStep
 
 Told = Header | Text | PhraseFound | Cue | Reply
 

@@ -15,18 +15,17 @@ import numpy as np
 from ray import serve as ray_serve
 from ray.serve.handle import DeploymentHandle
 
-from serve.deployments.vision import OTHERS
 from serve.failures import RAISED, told
 from serve.feed import Feed
 from serve.setup import Setup
-from serve.station import Station
+from serve.station import OTHERS, Station
 from serve.tracking import weights
 from serve.turns import Turns
 from serve.wire import Begun, Grounding
 from vglamm.pixel.anchor import Row
 from vglamm.pixel.footage import Ahead
 from vglamm.records import PixelInput
-from vglamm.steps import PixelStep, PixelTask
+from vglamm.steps.pixel import PixelStep, PixelTask
 
 BEGUN = 4
 """Videos of which a replica keeps features that nobody has asked for yet, at most."""
@@ -80,8 +79,8 @@ class Pixel:
         return begun
 
     async def ground(self, first: list[PixelInput] | None, task: Grounding) -> AsyncGenerator[list[Row], None]:
-        """Rows as of :class:`vglamm.steps.PixelStep`, in as many pieces as it takes; the first holds one row. first: the first
-        window of frames if it is there, else it is fetched."""
+        """Rows as of :class:`vglamm.steps.pixel.PixelStep`, in as many pieces as it takes; the first holds one row. first: the
+        first window of frames if it is there, else it is fetched."""
         name = ray_serve.get_multiplexed_model_id()
         step = await self.other(name) if name else self.step
         feed = Feed(self.decode, task.film, first, self.setup.profile.window, name)

@@ -11,15 +11,12 @@ import numpy as np
 from ray import serve as ray_serve
 
 from serve.setup import Setup
-from serve.station import Station
+from serve.station import OTHERS, Station
 from serve.tracking import weights
 from serve.wire import Look, Watched
 from vglamm import checkpoint
 from vglamm.records import VisionInput
-from vglamm.steps import VisionStep
-
-OTHERS = 2
-"""Models beside the default one that a replica holds at most."""
+from vglamm.steps.vision import VisionStep
 
 
 def _frames(looks: list[Look]) -> int:

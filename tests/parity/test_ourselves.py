@@ -21,7 +21,9 @@ from vglamm.pixel.decoder import Pixel
 from vglamm.pixel.prepare import prepare
 from vglamm.pixel.track import Tracker
 from vglamm.records import PixelInput, VisionInput, VisualTokens
-from vglamm.steps import LanguageStep, PixelStep, PixelTask, VisionStep
+from vglamm.steps.language import LanguageStep
+from vglamm.steps.pixel import PixelStep, PixelTask
+from vglamm.steps.vision import VisionStep
 from vglamm.walk import Walk
 
 FAMILIES = [("phi3", None), ("phi3", 20), ("llama", None), ("qwen2", 20), ("qwen3", None), ("qwen3", 20)]

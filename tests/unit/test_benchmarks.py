@@ -10,9 +10,10 @@ from benchmarks import batching, generation, memory, objects, realtime, run
 from benchmarks.measure import Spread, interleaved, ratios
 from benchmarks.report import Row, Section, machine, page
 from tests import fakes
+from vglamm.clock import STAGES
 from vglamm.data.sample import Sample, Turn
 from vglamm.media.read import open_video
-from vglamm.walk import STAGES, Walk
+from vglamm.walk import Walk
 
 
 def test_the_published_way_and_ours_write_the_same_ids():

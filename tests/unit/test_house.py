@@ -170,8 +170,18 @@ def test_tests_mirror_modules_that_exist() -> None:
     assert gone == []
 
 
-@pytest.mark.parametrize(("part", "absent"), [("ingress", ("torch", "transformers", "sam2")), ("decode", ("transformers", "sam2"))])
-def test_what_the_endpoint_does_without_a_model_starts_without_its_libraries(part: str, absent: tuple[str, ...]) -> None:
-    code = f"import sys, serve.deployments.{part}; print(*sorted({{*{absent}}} & set(sys.modules)))"
+@pytest.mark.parametrize(
+    ("imports", "absent"),
+    [
+        ("import serve.deployments.ingress", {"torch", "transformers", "sam2"}),
+        ("import serve.deployments.decode", {"transformers", "sam2"}),
+        ("import serve.deployments.vision, vglamm.steps.vision as step; step.VisionStep.load('tiny')", {"sam2", "peft"}),
+        ("import serve.deployments.language, vglamm.steps.language as step; step.LanguageStep.load('tiny')", {"sam2"}),
+        ("import serve.deployments.pixel, vglamm.steps.pixel as step; step.PixelStep.load('tiny')", {"transformers", "peft"}),
+        ("import ray_jobs.annotate.pools, ray_jobs.annotate.stages", {"transformers", "sam2"}),
+    ],
+)
+def test_each_part_starts_without_the_libraries_of_the_others(imports: str, absent: set[str]) -> None:
+    code = f"import sys; {imports}; print(*sorted({absent} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert found.stdout.split() == []

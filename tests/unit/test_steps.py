@@ -10,7 +10,10 @@ from tests.unit.pixel.conftest import clip
 from vglamm.errors import ConfigError, DialogueError, MaskError
 from vglamm.language.dialogue import SEG
 from vglamm.records import Reply, VisionInput, VisualTokens
-from vglamm.steps import Asked, LanguageStep, PixelStep, PixelTask, VisionStep, from_wire, to_wire
+from vglamm.steps.language import Asked, LanguageStep
+from vglamm.steps.pixel import PixelStep, PixelTask
+from vglamm.steps.vision import VisionStep
+from vglamm.steps.wire import from_wire, to_wire
 from vglamm.vision.prepare import prepare
 
 

@@ -10,9 +10,10 @@ from tests import fakes
 from tests.unit.media import clips
 from vglamm import checkpoint
 from vglamm.answer import Answer
+from vglamm.clock import STAGES, Clock
 from vglamm.errors import CheckpointError, ConfigError, DialogueError, MaskError, VideoError, VideoFrameError, VideoNotFound
 from vglamm.records import Marks, Phrase
-from vglamm.walk import STAGES, Clock, Walk, load
+from vglamm.walk import Walk, load
 
 TEXT = "a cat sees a dog frames:(1,3)."
 
@@ -196,7 +197,7 @@ def test_load_reads_a_checkpoint(walk, tmp_path):
 
 def test_a_clock_counts_a_stage_inside_another_for_itself_alone(monkeypatch):
     now = iter([0.0, 1.0, 4.0, 10.0])
-    monkeypatch.setattr("vglamm.walk.time.perf_counter", lambda: next(now))
+    monkeypatch.setattr("vglamm.clock.time.perf_counter", lambda: next(now))
     clock = Clock()
     with clock.run("pixel"), clock.run("decode"):
         pass

@@ -12,7 +12,7 @@ from vglamm.config import ModelConfig
 from vglamm.data.sample import Turn
 from vglamm.data.world import Scene, dialogues, make_scene
 from vglamm.data.world.codes import PROMPT, first_visible, owners, prompt_code, stranger_code, token_codes
-from vglamm.data.world.dialogue import motion_lessons
+from vglamm.data.world.lessons import LESSONS
 from vglamm.data.world.words import KINDS
 from vglamm.language.branches import pack, shifted_labels
 from vglamm.language.dialogue import Scribe
@@ -28,10 +28,11 @@ class QuestionPreparer:
 
     blind: one empty visual token instead of all: what can be learnt from words alone. branches: questions of one video. follow:
     share of branches with two or three turns. presence: share of scenes that are asked only for what is there and what is not, the
-    hardest yes or no. twins: share of videos with two objects that only their motion tells apart. motions: share of videos that are
-    asked only what moves how (:func:`motion_lessons`). coming: share of the videos without twins in which something comes or
-    goes. easy_share: share of easy scenes. track, single: frames for masks, as in segmentation. prompts: most prompts of a video
-    that masks are made for. absent: chance of one more, of an object that no frame shows.
+    hardest yes or no. twins: share of videos with two objects that only their motion tells apart. motions, orders, spans: shares
+    of videos that are asked only lessons of that kind (:mod:`vglamm.data.world.lessons`), each of those that the ones before
+    leave. coming: share of the videos without twins in which something comes or goes. easy_share, hard_share: share of easy
+    scenes, and of hard ones among the others. track, single: frames for masks, as in segmentation. prompts: most prompts of a
+    video that masks are made for. absent: chance of one more, of an object that no frame shows.
     """
 
     config: ModelConfig
@@ -46,9 +47,12 @@ class QuestionPreparer:
     presence: float = 0.0
     twins: float = 0.2
     motions: float = 0.0
+    orders: float = 0.0
+    spans: float = 0.0
     coming: float = 0.0
     image_share: float = 0.1
     easy_share: float = 0.0
+    hard_share: float = 0.0
     track: int = 4
     single: int = 1
     prompts: int = 3
@@ -56,15 +60,15 @@ class QuestionPreparer:
 
     def __call__(self, seed: int) -> Item:
         rng = np.random.default_rng((seed, 79))
-        difficulty = "easy" if rng.random() < self.easy_share else self.difficulty
+        difficulty = self._difficulty(rng)
         image = bool(rng.random() < self.image_share)
         real = self.tokens == "frames" or self.masks
         wants = () if image else self._wanted(rng)
         scene = make_scene(seed, difficulty=difficulty, level=self.level, image=image, wants=wants, pixels=real)
         kinds = ("look", "absent") if self.presence and rng.random() < self.presence else None
         turns = dialogues(scene, rng, self.branches + 2, kinds)
-        if not image and self.motions and rng.random() < self.motions:
-            turns = motion_lessons(scene, rng)[: self.branches] or turns
+        if not image:
+            turns = self._lessons(scene, rng) or turns
         item = {**self._words(scene, turns, rng), "image": np.array(image), "shown": self._shown(scene)}
         if self.tokens == "frames":
             item |= self._frames(scene)
@@ -73,6 +77,19 @@ class QuestionPreparer:
         if self.masks:
             item |= self._targets(seed, scene, turns, rng)
         return item
+
+    def _difficulty(self, rng: np.random.Generator) -> str:
+        if rng.random() < self.easy_share:
+            return "easy"
+        return "hard" if self.hard_share and rng.random() < self.hard_share else self.difficulty
+
+    def _lessons(self, scene: Scene, rng: np.random.Generator) -> list[Turn]:
+        """None for a video that is asked everything, or that holds none of the kind it was to be asked."""
+        for setting, lessons in LESSONS.items():
+            share = getattr(self, setting)
+            if share and rng.random() < share:
+                return lessons(scene, rng)[: self.branches]
+        return []
 
     def _wanted(self, rng: np.random.Generator) -> tuple[str, ...]:
         """What a video's scene must be able to answer."""

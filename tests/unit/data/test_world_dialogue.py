@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from vglamm.data.world import KINDS, all_texts, dialogues, make_sample, make_scene, vocabulary
-from vglamm.data.world.dialogue import motion_lessons
+from vglamm.data.world.lessons import motion_lessons, order_lessons, span_lessons
 from vglamm.data.world.scene import EASY, Difficulty, Scene, WorldObject
 from vglamm.data.world.words import COLOURS, DIRECTIONS, MOTIONS, RELATIONS, SIZES, TEXTURES, pieces, with_article
 
@@ -85,6 +85,41 @@ def test_lessons_of_motion_have_one_answer_and_are_in_no_test(difficulty):
     assert {piece for question in asked for piece in pieces(question)} <= set(vocabulary())
     tested = {t.question for s in range(200) for t in make_sample(s, difficulty=difficulty).turns}
     assert not {q for q in tested if q.startswith("Segment what") and any(q == f"Segment what {m}." for m in MOTIONS)}
+
+
+@pytest.mark.parametrize("difficulty", ["normal", "hard"])
+def test_lessons_of_order_are_parts_of_the_description(difficulty):
+    parts = set()
+    for scene, question, answer, targets in turns_of("description", difficulty, 30):
+        if "moves" in question:
+            continue
+        for turn in order_lessons(scene, np.random.default_rng(0)):
+            relation, name = re.fullmatch("Describe what is (left|right) of the (.+).", turn.question).groups()
+            (anchor,) = [place for place, target in enumerate(targets) if fits(scene.objects[target - 1], name)]
+            assert turn.targets == (targets[:anchor] if relation == "left" else targets[anchor + 1 :])
+            whole, part = PHRASE.findall(answer), PHRASE.findall(turn.answer)
+            assert part == (whole[:anchor] if relation == "left" else whole[anchor + 1 :])
+            assert set(pieces(turn.question)) <= set(vocabulary())
+            parts.add((relation, len(part)))
+    assert {relation for relation, _ in parts} == {"left", "right"}
+    assert {length for _, length in parts} >= {1, 2, 3}
+
+
+def test_lessons_of_spans_ask_of_everything_that_a_span_can_be_told_of():
+    whole = 0
+    for seed in range(40):
+        scene = make_scene(seed, wants=("when",), pixels=False)
+        turns = span_lessons(scene, np.random.default_rng(seed))
+        tested = dialogues(scene, np.random.default_rng(seed), 99, ("when",))
+        assert {t.answer for t in tested} <= {t.answer for t in turns}
+        for turn in turns:
+            (item,) = [o for o in scene.objects if (o.id,) == turn.targets]
+            start, end = map(int, re.search(r"\((\d),(\d)\)", turn.answer).groups())
+            shown = [position for position, frame in enumerate(scene.llm_frames) if item.areas[frame]]
+            assert shown == list(range(start, end))
+            whole += (start, end) == (0, 8)
+        assert len(turns) == len({t.targets for t in turns})
+    assert whole > 20
 
 
 def column_of(scene: Scene, item: WorldObject, frame: int) -> np.ndarray:

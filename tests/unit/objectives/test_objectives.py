@@ -133,6 +133,13 @@ def test_shares_of_scenes_are_as_set(model: VideoGLaMM) -> None:
     assert {"when", "look", "description"} <= kinds[1] - {"motion"}
     asked = [sum(KINDS[k] == "when" for seed in range(12) for k in given(seed)["kinds"] if k >= 0) for given in (coming, plain)]
     assert asked[0] >= 12
+    for lessons, kind in (("orders", "description"), ("spans", "when")):
+        given = build(model, "grounding", "language", {**settings, "twins": 0.0, "coming": 1.0, lessons: 1.0}).preparer()
+        found = [[KINDS[k] for k in given(seed)["kinds"]] for seed in range(12)]
+        assert sum(set(some) == {kind} for some in found) > sum(set(some) != {kind} for some in found)
+    hard = build(model, "grounding", "language", {**settings, "hard_share": 1.0}).preparer()
+    many, few = (sum(len(given(seed)["codes"]) for seed in range(30)) for given in (hard, plain))
+    assert many > few + 15, "objects in thirty scenes"
     assert (coming(3)["ids"].shape != plain(3)["ids"].shape) or (coming(3)["ids"] != plain(3)["ids"]).any()
 
 

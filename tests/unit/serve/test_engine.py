@@ -11,7 +11,8 @@ from tests import fakes
 from vglamm.errors import DialogueError, WorkerLost
 from vglamm.frames import choose, open_frames, vision_input
 from vglamm.records import Reply
-from vglamm.steps import LanguageStep, VisionStep
+from vglamm.steps.language import LanguageStep
+from vglamm.steps.vision import VisionStep
 
 QUESTIONS = ("what?", "and who is it that moves here?", "a", "where is it?", "why?")
 
@@ -115,7 +116,7 @@ def test_who_leaves_stops_before_the_next_token_and_disturbs_nobody(engine, step
 def test_an_engine_that_fails_fails_its_questions(step, tokens, monkeypatch):
     engine = Engine(step, rows=2, tokens=10_000)
     monkeypatch.setattr(threading, "excepthook", lambda _: None)
-    monkeypatch.setattr("vglamm.steps.Flight.advance", lambda self: 1 / 0)
+    monkeypatch.setattr("vglamm.steps.language.Flight.advance", lambda self: 1 / 0)
     with pytest.raises(WorkerLost):
         asyncio.run(heard(engine, tokens, "what?"))
     engine.thread.join()

@@ -66,7 +66,7 @@ def look_facts(scene: Scene, rng: np.random.Generator) -> list[Fact]:
     facts = []
     for item in scene.objects:
         if phrase := look_phrase(scene, item):
-            template = _pick(rng, w.LOOK_QUESTIONS)
+            template = pick(rng, w.LOOK_QUESTIONS)
             facts.append(Turn(template.format(np=phrase), _look_answer(template, f"the {phrase}"), "look", (item.id,)))
     return facts
 
@@ -76,38 +76,24 @@ def motion_facts(scene: Scene, rng: np.random.Generator) -> list[Fact]:
     twins = (item for item in scene.objects if scene.twins and item.id in scene.twins)
     return [
         Turn(
-            _pick(rng, w.MOTION_QUESTIONS).format(np=phrase, motion=item.motion),
-            _motion_answer(f"the {phrase} that", item),
+            pick(rng, w.MOTION_QUESTIONS).format(np=phrase, motion=item.motion),
+            motion_answer(f"the {phrase} that", item),
             "motion",
             (item.id,),
         )
         for item in twins
         for phrase in dict.fromkeys((item.base, item.noun))
-        if _told_by_motion(item, [other for other in scene.objects if phrase in (other.base, other.noun)], scene)
+        if told_by_motion(item, [other for other in scene.objects if phrase in (other.base, other.noun)], scene)
     ]
 
 
-def motion_lessons(scene: Scene, rng: np.random.Generator) -> list[Fact]:
-    """To learn from, asked in no test: also "Segment what moves left." and "Which star moves left?" of stars of two colours. Of the
-    questions about twins alone, which need look, place and motion at once, a model learns none of the three."""
-    facts = []
-    for item in scene.objects:
-        if _told_by_motion(item, scene.objects, scene):
-            question = w.MOTION_LESSON.format(motion=item.motion)
-            facts.append(Turn(question, _motion_answer("what", item), "motion", (item.id,)))
-        for phrase in dict.fromkeys((item.base, item.noun)):
-            alike = [other for other in scene.objects if phrase in (other.base, other.noun)]
-            if len(alike) > 1 and _told_by_motion(item, alike, scene):
-                question = _pick(rng, w.MOTION_QUESTIONS).format(np=phrase, motion=item.motion)
-                facts.append(Turn(question, _motion_answer(f"the {phrase} that", item), "motion", (item.id,)))
-    return [facts[i] for i in rng.permutation(len(facts))]
-
-
-def _told_by_motion(item: WorldObject, among: Sequence[WorldObject], scene: Scene) -> bool:
+def told_by_motion(item: WorldObject, among: Sequence[WorldObject], scene: Scene) -> bool:
+    """Whether it alone of these moves as it does, and all of them plainly."""
     return all(clear_motion(scene, other) for other in among) and sum(other.motion == item.motion for other in among) == 1
 
 
-def _motion_answer(what: str, item: WorldObject) -> str:
+def motion_answer(what: str, item: WorldObject) -> str:
+    """ "It is what moves left." """
     return w.LOOK_ANSWER.format(phrase=w.grounded(f"{what} {item.motion}"))
 
 
@@ -134,7 +120,7 @@ def relation_facts(scene: Scene, rng: np.random.Generator) -> list[Fact]:
                 continue
             target = look_phrase(scene, there[0])
             if target:
-                question = _pick(rng, w.RELATION_QUESTIONS).format(relation=relation, np=phrase)
+                question = pick(rng, w.RELATION_QUESTIONS).format(relation=relation, np=phrase)
                 grounded = w.grounded(w.capital(w.with_article(target)))
                 answer = w.RELATION_ANSWER.format(phrase=grounded, relation=relation, np=phrase)
                 facts.append(Turn(question, answer, "relation", (there[0].id,)))
@@ -161,12 +147,12 @@ def description_facts(scene: Scene, rng: np.random.Generator) -> list[Fact]:
         return []
     names = {item.id: w.with_article(look_phrase(scene, item) or item.base) for item in ordered}
     phrases = w.joined([w.grounded(names[item.id]) for item in ordered])
-    question = _pick(rng, w.DESCRIBE_QUESTIONS).format(medium=_medium(scene))
+    question = pick(rng, w.DESCRIBE_QUESTIONS).format(medium=_medium(scene))
     facts = [Turn(question, w.DESCRIBE_ANSWER.format(phrases=phrases), "description", tuple(o.id for o in ordered))]
     moving = [item for item in ordered if item.motion != w.STILL]
     if moving and not scene.is_image and all(clear_motion(scene, item) for item in ordered):
         parts = [f"{w.grounded(w.capital(names[o.id]) if o is moving[0] else names[o.id])} {o.motion}" for o in moving]
-        question = _pick(rng, w.DESCRIBE_MOTION_QUESTIONS)
+        question = pick(rng, w.DESCRIBE_MOTION_QUESTIONS)
         facts.append(Turn(question, f"{w.joined(parts)}.", "description", tuple(item.id for item in moving)))
     return facts
 
@@ -182,15 +168,21 @@ def visible_span(scene: Scene, item: WorldObject) -> tuple[int, int] | None:
     return (start, end) if end - start == len(positions) else None
 
 
-def when_facts(scene: Scene, rng: np.random.Generator) -> list[Fact]:
-    """ "When is the red circle visible?"; objects that come or go first, others only if there are none."""
+def span_facts(scene: Scene, rng: np.random.Generator) -> list[tuple[bool, Fact]]:
+    """ "When is the red circle visible?" of all objects, and whether it is for the whole time."""
     facts: list[tuple[bool, Fact]] = []
     for item in scene.objects:
         phrase, span = look_phrase(scene, item), visible_span(scene, item)
         if phrase and span:
-            question = _pick(rng, w.WHEN_QUESTIONS).format(np=phrase)
+            question = pick(rng, w.WHEN_QUESTIONS).format(np=phrase)
             answer = w.WHEN_ANSWER.format(phrase=w.grounded(f"The {phrase}"), start=span[0], end=span[1])
             facts.append((span == (0, len(scene.llm_frames)), Turn(question, answer, "when", (item.id,))))
+    return facts
+
+
+def when_facts(scene: Scene, rng: np.random.Generator) -> list[Fact]:
+    """ "When is the red circle visible?"; objects that come or go first, others only if there are none."""
+    facts = span_facts(scene, rng)
     return [fact for whole, fact in facts if not whole] or [fact for _, fact in facts]
 
 
@@ -203,13 +195,13 @@ def absent_facts(scene: Scene, rng: np.random.Generator) -> list[Fact]:
         if shapes and (len(shapes) == len(scene.objects) or rng.random() < 0.5):
             near = shapes[int(rng.integers(len(shapes)))]
             keep = rng.random()
-            colour = near.colour if keep < 0.35 else _pick(rng, list(w.COLOURS))
-            noun = near.noun if keep > 0.65 else _pick(rng, w.SHAPES)
+            colour = near.colour if keep < 0.35 else pick(rng, list(w.COLOURS))
+            noun = near.noun if keep > 0.65 else pick(rng, w.SHAPES)
             phrase = f"{colour} {noun}"
         else:
-            phrase = _pick(rng, w.THINGS)
+            phrase = pick(rng, w.THINGS)
         if phrase not in present:
-            question = _pick(rng, w.LOOK_QUESTIONS).format(np=phrase)
+            question = pick(rng, w.LOOK_QUESTIONS).format(np=phrase)
             facts.append(Turn(question, w.ABSENT_ANSWER.format(np=phrase, medium=_medium(scene)), "absent"))
     return facts
 
@@ -224,7 +216,8 @@ _FACTS: dict[str, Callable[[Scene, np.random.Generator], list[Fact]]] = {
 }
 
 
-def _pick(rng: np.random.Generator, choices: tuple[str, ...] | list[str]) -> str:
+def pick(rng: np.random.Generator, choices: tuple[str, ...] | list[str]) -> str:
+    """One of these, all as likely."""
     return choices[int(rng.integers(len(choices)))]
 
 

@@ -42,6 +42,7 @@ LLM_FRAMES = 8
 LOOK_QUESTIONS = ("Segment the {np}.", "Where is the {np}?", "Show the {np}.")
 MOTION_QUESTIONS = ("Which {np} {motion}?", "Segment the {np} that {motion}.", "Where is the {np} that {motion}?")
 MOTION_LESSON = "Segment what {motion}."
+ORDER_LESSON = "Describe what is {relation} the {np}."
 RELATION_QUESTIONS = ("What is {relation} the {np}?", "Segment what is {relation} the {np}.")
 DESCRIBE_QUESTIONS = ("Describe the {medium}.", "What is in the {medium}?")
 DESCRIBE_MOTION_QUESTIONS = ("Describe what moves.", "What moves in the video?")

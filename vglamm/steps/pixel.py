@@ -1,0 +1,88 @@
+"""Grounding frames and prompts -> tracks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vglamm import checkpoint
+from vglamm.checkpoint import Dtype, Source
+from vglamm.compose import tracks
+from vglamm.errors import MaskError
+from vglamm.pixel.anchor import MODES, Row, check_mode
+from vglamm.pixel.decoder import Pixel
+from vglamm.pixel.footage import Ahead, Chunks, Footage
+from vglamm.pixel.marks import by_marks
+from vglamm.records import Marks, PixelInput, Track
+from vglamm.steps.step import Step, suited
+
+
+@dataclass(frozen=True)
+class PixelTask:
+    """What to ground in one video. chunks: its grounding frames, see :class:`vglamm.pixel.footage.Footage`. prompts: float32[S, C].
+    frames: K, how many frames there are. mode: "video" (from frame 0 through memory, as published), "frames" or "anchor".
+    ahead: what :meth:`PixelStep.ahead` made of this video."""
+
+    chunks: Chunks
+    prompts: NDArray[np.float32]
+    frames: int
+    mode: str = "video"
+    ahead: Ahead | None = None
+
+
+class PixelStep(Step[Pixel]):
+    """Grounding frames and prompts -> tracks. Parameters stay float32. With bfloat16 the part runs in autocast, as SAM 2 itself
+    does; with float16 it computes in float32, since memories are bfloat16 and the two do not mix."""
+
+    @staticmethod
+    def load(source: Source, *, device: torch.device | str = "cpu", dtype: Dtype = None) -> PixelStep:
+        """That of a checkpoint. dtype: see :func:`suited`."""
+        part = checkpoint.load(source, part="pixel", device=device)
+        return PixelStep(part, device=device, dtype=suited(source, "pixel", device, dtype))
+
+    def _cast(self, dtype: torch.dtype) -> None:
+        super()._cast(torch.float32)
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        return torch.autocast(self.device.type, self.dtype) if self.dtype == torch.bfloat16 else nullcontext()
+
+    def __call__(self, tasks: Sequence[PixelTask]) -> list[tuple[Track, ...]]:
+        """One track for each prompt of each task. Nothing is read or run for a video without prompts."""
+        return [tracks([row for _, row in self.stream(task)], len(task.prompts)) for task in tasks]
+
+    def stream(self, task: PixelTask) -> Iterator[Row]:
+        """(position, one sight for each prompt) for every grounding frame in order, as soon as it is known. No prompts, no rows.
+
+        Device memory does not grow with the length of the video: in anchor mode features of at most ``config.cache`` frames are
+        kept, longer videos are read again for the way back.
+        """
+        check_mode(task.mode)
+        if task.prompts.ndim != 2 or task.prompts.shape[1] != self.part.config.prompt_width:
+            raise MaskError(
+                f"prompts {list(task.prompts.shape)}", f"[S, {self.part.config.prompt_width}]", "pass a reply's prompts"
+            )
+        if not len(task.prompts):
+            return iter(())
+        keep = task.mode == "anchor" and task.frames <= self.part.config.cache
+        footage = Footage(self.part, task.chunks, task.frames, keep=keep, ahead=task.ahead)
+        prompts_SC = torch.from_numpy(task.prompts).to(self.device, torch.float32)
+        return self._guarded(MODES[task.mode](self.part, footage, prompts_SC))
+
+    @torch.inference_mode()
+    def ahead(self, chunks: Sequence[PixelInput]) -> Ahead:
+        """What can be done before there are prompts: features of the first frames, of all in ``chunks`` at most. They stay on the
+        device."""
+        with self._precision():
+            return Footage(self.part, chunks, sum(len(chunk.frames) for chunk in chunks)).ahead()
+
+    def correct(self, chunks: Chunks, frames: int, marks: Marks) -> Iterator[Row]:
+        """(position, [sight]) of one object that was marked by hand: first the marked frame, then those after it, then those before
+        it, backwards. chunks, frames: as in :class:`PixelTask`. Memory is bounded as in anchor mode."""
+        footage = Footage(self.part, chunks, frames, keep=frames <= self.part.config.cache)
+        return self._guarded(by_marks(self.part, footage, marks))
