@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from vglamm.config import ModelConfig
 from vglamm.errors import CheckpointError, ConfigError, EnvironmentProblem
@@ -101,12 +102,24 @@ _CLASSES = {
 """Imported when one is built: the parts are most of what a process imports, and each runs one of them or, to decode, none."""
 
 
+class _Undrawn(TorchFunctionMode):
+    """Random numbers are not drawn for tensors without memory: torch would import its compiler to do that, which takes a second."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = {**(kwargs or {})}
+        if func in (Tensor.normal_, Tensor.uniform_) or getattr(func, "__module__", "") == nn.init.__name__:
+            tensor = given["tensor"] if "tensor" in given else args[0]
+            if tensor.is_meta:
+                return tensor
+        return func(*args, **given)
+
+
 def skeleton(config: ModelConfig, part: str | None = None) -> nn.Module:
     """The model, or one part, with buffers but without memory for its parameters (they are on the meta device)."""
     from accelerate import init_empty_weights
 
     made = pkgutil.resolve_name(_CLASSES[part])
-    with init_empty_weights(include_buffers=False):  # buffers are computed, not loaded: they must be real
+    with _Undrawn(), init_empty_weights(include_buffers=False):  # buffers are computed, not loaded: they must be real
         return made(getattr(config, part) if part else config)  # type: ignore[no-any-return]
 
 

@@ -177,7 +177,10 @@ def test_tests_mirror_modules_that_exist() -> None:
         ("import serve.deployments.decode", {"transformers", "sam2"}),
         ("import serve.deployments.vision, vglamm.steps.vision as step; step.VisionStep.load('tiny')", {"sam2", "peft"}),
         ("import serve.deployments.language, vglamm.steps.language as step; step.LanguageStep.load('tiny')", {"sam2"}),
-        ("import serve.deployments.pixel, vglamm.steps.pixel as step; step.PixelStep.load('tiny')", {"transformers", "peft"}),
+        (
+            "import serve.deployments.pixel, vglamm.steps.pixel as step; step.PixelStep.load('tiny')",
+            {"transformers", "peft", "torch._dynamo"},
+        ),
         ("import ray_jobs.annotate.pools, ray_jobs.annotate.stages", {"transformers", "sam2"}),
     ],
 )
