@@ -111,10 +111,13 @@ class Language(nn.Module):
         )
         return out.last_hidden_state  # type: ignore[no-any-return]
 
-    def branched(self, inputs_BLD: Tensor, seen_BLL: Tensor, positions_BL: Tensor) -> Tensor:
-        """Hidden states float[B, L, D] of packed dialogues (:mod:`vglamm.language.branches`). seen: bool[B, 1, L, L]."""
-        out = self.trunk(inputs_embeds=inputs_BLD, attention_mask=seen_BLL, position_ids=positions_BL, use_cache=False)
-        return out.last_hidden_state  # type: ignore[no-any-return]
+    def branched(self, inputs_BLD: Tensor, seen_BLL: Tensor, positions_BL: Tensor) -> tuple[Tensor, Tensor]:
+        """Hidden states float[B, L, D] of packed dialogues (:mod:`vglamm.language.branches`), the last and those half way through
+        the layers. seen: bool[B, 1, L, L]."""
+        out = self.trunk(
+            inputs_embeds=inputs_BLD, attention_mask=seen_BLL, position_ids=positions_BL, use_cache=False, output_hidden_states=True
+        )
+        return out.last_hidden_state, out.hidden_states[len(out.hidden_states) // 2]
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Hidden states float[..., D] -> float[..., V]."""

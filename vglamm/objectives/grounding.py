@@ -21,6 +21,7 @@ from vglamm.errors import ConfigError
 from vglamm.language.branches import visibility
 from vglamm.language.dialogue import IGNORED, Scribe
 from vglamm.model import VideoGLaMM
+from vglamm.objectives.moments import frames_said
 from vglamm.objectives.questions import Item, QuestionPreparer
 from vglamm.objectives.segmentation import Segmentation
 from vglamm.objectives.starts import start_words
@@ -34,10 +35,11 @@ class Grounding(nn.Module):
 
     noise: standard deviation added to code tokens. hide: share of code patches blanked. fresh: the language model knows nothing yet
     and begins as :func:`start_words` says. ground: share of visual tokens without an object that a training step shows, drawn anew
-    for each step between this and 1 (of 8 frames most show none, and leaving them out halves the time).
+    for each step between this and 1 (of 8 frames most show none, and leaving them out halves the time). frames: weight of the
+    cross-entropy of :func:`frames_said`.
     """
 
-    summed = ("ce", "code", "mask_bce", "mask_dice", "mask_objectness")
+    summed = ("ce", "code", "frames", "mask_bce", "mask_dice", "mask_objectness")
     turn: Tensor
 
     def __init__(
@@ -51,12 +53,14 @@ class Grounding(nn.Module):
         seed: int = 0,
         fresh: bool = False,
         ground: float = 1.0,
+        frames: float = 0.0,
         **data: Any,
     ) -> None:
         super().__init__()
         if data.get("tokens", "codes") not in ("codes", "frames"):
             raise ConfigError(f"tokens={data['tokens']!r}", "'codes' or 'frames'", "fix the recipe")
-        self.model, self.code, self.noise, self.hide, self.ground = model, code, noise, hide, ground
+        self.model, self.code, self.noise, self.hide, self.ground, self.frames = model, code, noise, hide, ground, frames
+        self.digits = [tokenizer.convert_tokens_to_ids(str(frame)) for frame in range(model.config.vision.frames)]
         self.settings = QuestionPreparer(model.config, Scribe(tokenizer, model.config.language), **data)
         self.segmentation = [Segmentation(model, tokenizer, fresh=False)]  # in a list: it shares the model, it is not a child
         self.register_buffer("turn", torch.from_numpy(rotation(model.config.vision.adapter_width)), persistent=False)
@@ -88,19 +92,20 @@ class Grounding(nn.Module):
 
     @staticmethod
     def count(batch: dict[str, Any]) -> Tensor:
-        """Supervised tokens, prompts, visible (object, frame) pairs and all pairs."""
+        """Supervised tokens, prompts, visible (object, frame) pairs, all pairs, and tokens of videos that show something."""
         items = batch["items"]
         prompts = float(sum(len(item["segs"]) for item in items))
         pairs = (
             Segmentation.count({"items": [item for item in items if "masks" in item]}) if "masks" in items[0] else torch.zeros(2)
         )
-        return torch.cat([torch.tensor([float((batch["labels"] != IGNORED).sum()), prompts]), pairs])
+        shown = float(sum(int(item["shown"].sum()) for item in items if not bool(item["image"])))
+        return torch.cat([torch.tensor([float((batch["labels"] != IGNORED).sum()), prompts]), pairs, torch.tensor([shown])])
 
     def forward(self, batch: dict[str, Any], totals: Tensor) -> dict[str, Tensor]:
         language, items = self.model.language, batch["items"]
         tokens = self._tokens(items)
         inputs = language.fuse(language.embed(batch["ids"]), tokens, [int(item["start"]) for item in items])
-        hidden = self._hidden(inputs, batch)
+        hidden, halfway = self._hidden(inputs, batch)
         wanted = batch["labels"] != IGNORED
         logits = language.logits(hidden[wanted]).float()
         ce = functional.cross_entropy(logits, batch["labels"][wanted], reduction="sum") / totals[0].clamp(min=1)
@@ -109,16 +114,19 @@ class Grounding(nn.Module):
         error = error / totals[1].clamp(min=1)
         loss = ce + self.code * error
         terms = {"ce": ce.detach(), "code": error.detach(), **found}
+        if self.frames:
+            said = frames_said(language, self.model.config.vision, halfway, items, self.digits) / totals[-1].clamp(min=1)
+            loss, terms = loss + self.frames * said, terms | {"frames": said.detach()}
         terms |= self._exact(batch, logits.argmax(-1), wanted)
         if "masks" in items[0]:
-            found = self._masks(items, prompts, totals[2:])
+            found = self._masks(items, prompts, totals[2:4])
             loss = loss + found.pop("loss")
             terms |= {f"mask_{name}": value for name, value in found.items()}
         return {"loss": loss, **terms}
 
-    def _hidden(self, inputs: Tensor, batch: dict[str, Any]) -> Tensor:
-        """Hidden states float[B, L, D]; while training some tokens of the ground are left out (zeros), the others keep their
-        positions."""
+    def _hidden(self, inputs: Tensor, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        """Hidden states float[B, L, D], last and half way; while training some tokens of the ground are left out (zeros), the
+        others keep their positions."""
         language = self.model.language
         if not (self.training and self.ground < 1):
             return language.branched(inputs, batch["seen"], batch["positions"])
@@ -130,8 +138,9 @@ class Grounding(nn.Module):
         order = (~kept).byte().argsort(dim=1, stable=True)[:, : int(kept.sum(1).max())]  # rows with fewer keep more of the ground
         rows = torch.arange(len(kept))[:, None]
         seen = batch["seen"][rows[..., None], 0, order[:, :, None], order[:, None]][:, None]
-        hidden = language.branched(inputs[rows, order], seen, batch["positions"][rows, order])
-        return torch.zeros_like(inputs).index_put((rows, order), hidden)
+        states = language.branched(inputs[rows, order], seen, batch["positions"][rows, order])
+        last, halfway = (torch.zeros_like(inputs).index_put((rows, order), hidden) for hidden in states)
+        return last, halfway
 
     @staticmethod
     def _judged(prompts: list[Tensor], items: list[dict[str, Tensor]]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -219,7 +228,7 @@ class Grounding(nn.Module):
         batch = self.collate(items)
         language, given = self.model.language, batch["items"]
         inputs = language.fuse(language.embed(batch["ids"]), self._tokens(given), [int(item["start"]) for item in given])
-        hidden = language.branched(inputs, batch["seen"], batch["positions"])
+        hidden, _ = language.branched(inputs, batch["seen"], batch["positions"])
         prompted = [
             {
                 **item,

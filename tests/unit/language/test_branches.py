@@ -38,7 +38,7 @@ def test_branches_see_what_separate_sequences_see(language: Language, dialogues:
     with torch.no_grad():
         inputs = language.fuse(language.embed(torch.from_numpy(packed.ids)[None]), [tokens], [packed.start])
         seen = torch.from_numpy(visibility(packed.branch))[None, None]
-        together = language.branched(inputs, seen, torch.from_numpy(packed.positions)[None])[0]
+        [together], _ = language.branched(inputs, seen, torch.from_numpy(packed.positions)[None])
         for number, dialogue in enumerate(dialogues, start=1):
             ids = torch.from_numpy(dialogue.ids)[None]
             alone = language(ids, torch.ones_like(ids), [tokens], [dialogue.start])[0]

@@ -25,8 +25,12 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("perception", "vision", {"dense": True}),
     ("perception", r"vision\.spatial.*", {"dense": True, "towers": ["spatial"], "image": True, "difficulty": "crowded"}),
     ("segmentation", "pixel", {"track": 2, "single": 1}),
-    ("grounding", "language", {"tokens": "codes", "branches": 2, "noise": 0.0, "hide": 0.0}),
-    ("grounding", "language", {"tokens": "frames", "masks": True, "branches": 2, "track": 2, "single": 2, "absent": 1.0}),
+    ("grounding", "language", {"tokens": "codes", "branches": 2, "noise": 0.0, "hide": 0.0, "frames": 0.5}),
+    (
+        "grounding",
+        "language",
+        {"tokens": "frames", "masks": True, "branches": 2, "track": 2, "single": 2, "absent": 1.0, "frames": 0.5},
+    ),
 ]
 LABELS = ["perception", "perception-images", "segmentation", "grounding-codes", "grounding-masks"]
 
