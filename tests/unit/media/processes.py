@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 
@@ -11,8 +12,22 @@ def born(pid: int | str = "self") -> set[int]:
 
 
 def nurseries(pid: int | str = "self") -> set[int]:
-    return {child for child in _children(pid) if b"vglamm.media.nursery" in Path(f"/proc/{child}/cmdline").read_bytes()}
+    return {child for child in _children(pid) if b"vglamm.media.nursery" in _command(child)}
+
+
+def _command(pid: int) -> bytes:
+    """Empty for a process that is gone."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
 
 
 def _children(pid: int | str) -> set[int]:
-    return {int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()}
+    """Read again where a thread ended meanwhile: its children have gone to another."""
+    while True:
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+        try:
+            return {int(child) for task in tasks for child in (task / "children").read_text().split()}
+        except (FileNotFoundError, ProcessLookupError):
+            if not Path(f"/proc/{pid}").exists():
+                raise
