@@ -104,8 +104,9 @@ class Recipe:
 
     objective: a name of ``vglamm.objectives`` or ``module:Class``; settings: its keyword arguments. preset: a preset, or a
     checkpoint whose config is taken. lora: low-rank adapters to add. tokenizer: "world" or a checkpoint. init: where weights start,
-    by part ("vision", "language", "pixel", "heads", or "all" for the three parts): a checkpoint or the name of another run; a part
-    that is not named starts from random weights of ``seed``. train: patterns of :mod:`vglamm.freeze`. precision: "fp32"; "autocast"
+    by part ("vision", "language", "pixel", "heads", or "all" for the three parts): a checkpoint or the name of another run, or a
+    list of them, whose mean is taken (where one was trained on from the other it is often better than both, arXiv 2203.05482); a
+    part that is not named starts from random weights of ``seed``. train: patterns of :mod:`vglamm.freeze`. precision: "fp32"; "autocast"
     (float32 weights, bfloat16 where it is safe); "bf16" (ZeRO 1 to 3: bfloat16 weights, float32 masters). zero: stage 0 to 3.
     cpus: that Ray reserves for each worker. threads: of torch in each worker. max_failures: restarts of the run after a worker
     died, -1 for no limit. storage: the folder of all runs (on Ray one that all nodes share).
@@ -142,8 +143,10 @@ class Recipe:
         _among("zero", self.zero, (0, 1, 2, 3))
         if self.precision == "bf16" and self.zero == 0:
             raise ConfigError("precision=bf16 with zero=0", "zero=1 or more (on one worker it shards nothing)", "add zero=1")
-        for name in self.init:
+        for name, source in self.init.items():
             _among("a part in init", name, ("all", "vision", "language", "pixel", "heads"))
+            if not source:
+                raise ConfigError(f"init.{name}={source}", "a checkpoint or a run, or a list of them", "fix the recipe")
         if "://" in self.storage:
             raise ConfigError(f"storage={self.storage}", "a path that all nodes share", "mount the bucket or a shared volume")
         if not self.name or "/" in self.name or self.name.startswith("."):

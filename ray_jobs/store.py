@@ -144,11 +144,12 @@ def build(recipe: Recipe, tokenizer: Any) -> Any:
 
 
 def start_weights(objective: Any, recipe: Recipe) -> None:
-    """Fill the parts that ``init`` names, each strictly."""
-    sources = {part: str(recipe.init["all"]) for part in PARTS} if "all" in recipe.init else {}
-    sources |= {part: str(source) for part, source in recipe.init.items() if part != "all"}
-    for part, source in sources.items():
-        fill(objective, part, _resolve(recipe, source, part))
+    """Fill the parts that ``init`` names, each strictly; with the mean of those sources where it lists several."""
+    sources = dict.fromkeys(PARTS, recipe.init["all"]) if "all" in recipe.init else {}
+    sources |= {part: source for part, source in recipe.init.items() if part != "all"}
+    for part, listed in sources.items():
+        for number, source in enumerate([listed] if isinstance(listed, str) else listed, 1):
+            fill(objective, part, _resolve(recipe, str(source), part), share=1 / number)
 
 
 def resume_weights(objective: Any, folder: Path) -> None:
@@ -159,8 +160,9 @@ def resume_weights(objective: Any, folder: Path) -> None:
         fill(objective, "heads", folder)
 
 
-def fill(objective: Any, part: str, folder: Path) -> None:
-    """Copy a part's tensors from a checkpoint folder. Strict; only low-rank adapters that the checkpoint lacks keep their start."""
+def fill(objective: Any, part: str, folder: Path, share: float = 1.0) -> None:
+    """Copy a part's tensors from a checkpoint folder; below 1, ``share`` of them and the rest of what was there. Strict; only
+    low-rank adapters that the checkpoint lacks keep their start."""
     file = TensorFile(folder / f"{part}.safetensors")
     tied: dict[str, str] = json.loads(file.metadata.get("tied", "{}"))
     prefix = HEADS if part == "heads" else f"model.{part}."
@@ -172,7 +174,8 @@ def fill(objective: Any, part: str, folder: Path) -> None:
     fit(str(file.path), stored, {source: tuple(state[name].shape) for name, source in names.items()})
     with torch.no_grad():
         for name, source in names.items():
-            state[name].copy_(file.get(tied.get(source, source)))
+            given = file.get(tied.get(source, source)).to(state[name])
+            state[name].copy_(given if share == 1 else torch.lerp(state[name], given, share))
 
 
 def _resolve(recipe: Recipe, source: str, part: str) -> Path:

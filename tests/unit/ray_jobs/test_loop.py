@@ -154,6 +154,16 @@ def test_a_run_starts_from_parts_of_others(lines_recipe: Make) -> None:
     assert all(torch.equal(a[name], b[name]) for name in a if name.startswith(("language.", "heads.")))
 
 
+def test_a_run_starts_from_the_mean_of_others(lines_recipe: Make) -> None:
+    names = ("one", "two", "three")
+    each = [weights(run_local(lines_recipe(f"name={name}", "steps=1", f"seed={seed}"))) for seed, name in enumerate(names)]
+    mean = weights(run_local(lines_recipe("name=mean", "steps=1", "optimiser.lr=0", "init={language: [one, two, three]}")))
+    for name in (name for name in mean if name.startswith("language.")):
+        wanted = torch.stack([found[name] for found in each]).mean(0)
+        torch.testing.assert_close(mean[name], wanted, msg=name)
+    assert not torch.equal(each[0]["language.projector.fc1.weight"], mean["language.projector.fc1.weight"])
+
+
 def test_low_rank_adapters_start_on_plain_weights(lines_recipe: Make) -> None:
     run_local(lines_recipe("name=plain", "steps=1"))
     lora = ("lora={rank: 2, targets: [qkv_proj]}", "train=[lora, projector, heads]")

@@ -62,6 +62,7 @@ def test_the_recipe_for_ray_continues_the_shipped_model_on_two_cpus() -> None:
         ("precision=bf16", "zero=1 or more"),
         ("batch.per_worker=0", "batch.per_worker=0"),
         ("init={audio: x}", "audio"),
+        ("init={vision: []}", "init.vision=[]"),
         ("name=a/b", "name='a/b'"),
         ("steps", "key=value"),
         ("train=[", "YAML"),
