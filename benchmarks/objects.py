@@ -12,7 +12,7 @@ from torch.nn import functional
 from benchmarks.measure import Spread, interleaved, ratios
 from benchmarks.report import Row, Section
 from vglamm.config import ModelConfig
-from vglamm.pixel.anchor import by_memory
+from vglamm.pixel.abreast import Trail
 from vglamm.pixel.decoder import Pixel
 from vglamm.pixel.footage import Footage
 from vglamm.pixel.sight import look
@@ -51,7 +51,7 @@ def build(config: ModelConfig, frames: int, objects: int = OBJECTS, seed: int = 
 def together(pixel: Pixel, scene: Scene, objects: int) -> list[list[Sight]]:
     """The first objects in one tracker: what ``PixelStep`` does in video mode. Sights of each frame."""
     footage = Footage(pixel, scene.chunks, scene.frames)
-    return [sights for _, sights in by_memory(pixel, footage, scene.prompts[:objects])]
+    return [sights for _, sights in Trail(pixel, footage, scene.prompts[:objects])]
 
 
 @torch.inference_mode()

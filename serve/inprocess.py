@@ -24,7 +24,8 @@ from vglamm.frames import choose, end_of, grounding_source, vision_input
 from vglamm.language.phrases import parse_reply
 from vglamm.media.limits import Limits
 from vglamm.media.read import VideoSource
-from vglamm.pixel.anchor import Row, check_mode
+from vglamm.pixel.anchor import check_mode
+from vglamm.pixel.sight import Row
 from vglamm.records import Marks, PixelInput, Reply, Sampling, VisionInput, VisualTokens
 from vglamm.steps.pixel import PixelTask
 from vglamm.walk import Walk

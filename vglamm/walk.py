@@ -22,7 +22,8 @@ from vglamm.frames import Video, choose, end_of, grounding_source, open_frames, 
 from vglamm.language.phrases import parse_reply
 from vglamm.media.read import VideoSource
 from vglamm.model import VideoGLaMM
-from vglamm.pixel.anchor import Row, check_mode
+from vglamm.pixel.anchor import check_mode
+from vglamm.pixel.sight import Row
 from vglamm.records import Marks, Phrase, PixelInput, Reply, Sampling, Sight, Track, VisionInput, VisualTokens
 from vglamm.steps.language import LanguageStep
 from vglamm.steps.pixel import PixelStep, PixelTask

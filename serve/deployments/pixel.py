@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import uuid4
@@ -22,10 +22,10 @@ from serve.station import OTHERS, Station
 from serve.tracking import weights
 from serve.turns import Turns
 from serve.wire import Begun, Grounding
-from vglamm.pixel.anchor import Row
 from vglamm.pixel.footage import Ahead
+from vglamm.pixel.sight import Row
 from vglamm.records import PixelInput
-from vglamm.steps.pixel import PixelStep, PixelTask
+from vglamm.steps.pixel import PixelStep, PixelTask, Rows, together
 
 BEGUN = 4
 """Videos of which a replica keeps features that nobody has asked for yet, at most."""
@@ -37,7 +37,7 @@ AGE = 16.0
 class Stride:
     """The next frames of one video. stop: set when nobody wants them any more."""
 
-    rows: Iterator[Row]
+    rows: Rows
     frames: int
     objects: int
     stop: threading.Event = field(default_factory=threading.Event)
@@ -115,7 +115,7 @@ class Pixel:
     @ray_serve.batch(max_batch_size=32, batch_size_fn=lambda strides: sum(_work(stride) for stride in strides))
     async def turn(self, strides: list[Stride]) -> list[Turn]:
         """A stride of each, of as many frames x objects as ``batch`` says."""
-        return await self.station.run(lambda: [_advance(stride, self.setup.profile.retry_after) for stride in strides])
+        return await self.station.run(_advance, strides, self.setup.profile.retry_after)
 
     @ray_serve.multiplexed(max_num_models_per_replica=OTHERS)
     async def other(self, name: str) -> PixelStep:
@@ -143,7 +143,7 @@ class Pixel:
         self.station.close()
 
 
-def _rows(step: PixelStep, feed: Feed, task: Grounding, ahead: Ahead | None) -> Iterator[Row]:
+def _rows(step: PixelStep, feed: Feed, task: Grounding, ahead: Ahead | None) -> Rows:
     if task.marks is not None:
         return step.correct(feed, task.frames, task.marks)
     assert task.prompts is not None, "prompts or marks"
@@ -155,15 +155,24 @@ def _work(stride: Stride) -> int:
     return 1 if stride.frames == 1 else stride.frames * stride.objects
 
 
-def _advance(stride: Stride, retry_after: float) -> Turn:
-    """What goes wrong with one video is told to its own client."""
-    rows: list[Row] = []
-    try:
-        while len(rows) < stride.frames and not stride.stop.is_set():
-            row = next(stride.rows, None)
-            if row is None:
-                return Turn(rows, True)
-            rows.append(row)
-    except RAISED as error:
-        return Turn(rows, True, told(error, retry_after))
-    return Turn(rows, False)
+def _advance(strides: list[Stride], retry_after: float) -> list[Turn]:
+    """A frame of each that has not had its share, then the next: those at the same frame go through memory in one batch. What goes
+    wrong with one video is told to its own client."""
+    turns = [Turn([], False) for _ in strides]
+    while going := [at for at, turn in enumerate(turns) if _goes_on(strides[at], turn)]:
+        ready = []
+        for at in going:
+            try:
+                if strides[at].rows.fetch():
+                    ready.append(at)
+                else:
+                    turns[at] = replace(turns[at], over=True)
+            except RAISED as error:
+                turns[at] = replace(turns[at], over=True, error=told(error, retry_after))
+        for at, row in zip(ready, together([strides[at].rows for at in ready]), strict=True):
+            turns[at].rows.append(row)
+    return turns
+
+
+def _goes_on(stride: Stride, turn: Turn) -> bool:
+    return not turn.over and len(turn.rows) < stride.frames and not stride.stop.is_set()

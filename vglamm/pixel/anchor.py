@@ -1,6 +1,7 @@
 """From prompts to sights on every grounding frame, in three ways.
 
-``frames``: every frame by itself. ``video``: from frame 0 through memory, as published. ``anchor``: every object starts on the
+``frames``: every frame by itself. ``video``: from frame 0 through memory, as published (:class:`vglamm.pixel.abreast.Trail`).
+``anchor``: every object starts on the
 frame where it is seen best, and is carried both ways from there; an object that enters late is found, which the published rule,
 prompting frame 0 alone, cannot do. All are iterators over (position, one sight for each object) in order of position.
 """
@@ -15,13 +16,12 @@ from torch import Tensor
 
 from vglamm.errors import ConfigError
 from vglamm.media.sample import evenly
+from vglamm.pixel.abreast import Trail
 from vglamm.pixel.decoder import MaskLogits, Pixel
 from vglamm.pixel.footage import Footage
-from vglamm.pixel.sight import look
+from vglamm.pixel.sight import Row, look
 from vglamm.pixel.track import Tracker
 from vglamm.records import Sight
-
-Row = tuple[int, list[Sight]]
 
 
 def by_frame(pixel: Pixel, footage: Footage, prompts_SC: Tensor) -> Iterator[Row]:
@@ -33,13 +33,6 @@ def by_frame(pixel: Pixel, footage: Footage, prompts_SC: Tensor) -> Iterator[Row
         for k in range(len(features)):
             mine = slice(k * objects, (k + 1) * objects)
             yield start + k, look(MaskLogits(logits.masks[mine], logits.objectness[mine], logits.iou[mine]), footage.size)
-
-
-def by_memory(pixel: Pixel, footage: Footage, prompts_SC: Tensor) -> Iterator[Row]:
-    """Every object prompted on frame 0 and carried forwards, all in one batch."""
-    tracker = Tracker(pixel, prompts_SC, footage.frames)
-    for k, features in footage.forwards():
-        yield k, look(tracker.step(features, k), footage.size)
 
 
 def by_anchor(pixel: Pixel, footage: Footage, prompts_SC: Tensor) -> Iterator[Row]:
@@ -98,7 +91,7 @@ def _row(seen: dict[int, Sight], objects: int) -> list[Sight]:
     return [seen[s] for s in range(objects)]
 
 
-MODES: dict[str, Callable[[Pixel, Footage, Tensor], Iterator[Row]]] = {"frames": by_frame, "video": by_memory, "anchor": by_anchor}
+MODES: dict[str, Callable[[Pixel, Footage, Tensor], Iterator[Row]]] = {"frames": by_frame, "video": Trail, "anchor": by_anchor}
 
 
 def check_mode(mode: str) -> str:

@@ -11,10 +11,9 @@ from torch.nn import functional
 
 from vglamm.errors import MaskError
 from vglamm.media import rle
-from vglamm.pixel.anchor import Row
 from vglamm.pixel.decoder import Pixel
 from vglamm.pixel.footage import Footage
-from vglamm.pixel.sight import look
+from vglamm.pixel.sight import Row, look
 from vglamm.pixel.track import Clicks, Tracker
 from vglamm.records import Marks
 

@@ -8,6 +8,9 @@ from vglamm.media import rle
 from vglamm.pixel.decoder import MaskLogits, to_source
 from vglamm.records import Sight
 
+Row = tuple[int, list[Sight]]
+"""A grounding frame's position, and one sight for each object."""
+
 
 def look(logits: MaskLogits, size: tuple[int, int]) -> list[Sight]:
     """P sights at source size (H, W). The mask is where the logit, resized, is > 0; the score is the sigmoid of the objectness.

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -30,6 +28,18 @@ class Clicks:
         return len(self.points["point_coords"])
 
 
+@dataclass(frozen=True)
+class Due:
+    """A frame that becomes memory when the next one is there. out: of ``SAM2Base.track_step``, the rows of all objects, as what
+    the memory encoder and later frames take of it; feats: [h w, S, C] by level, their ``sizes``."""
+
+    out: dict[str, Tensor]
+    feats: list[Tensor]
+    sizes: list[tuple[int, int]]
+    index: int
+    first: bool
+
+
 class Tracker:
     """S objects of one video, prompted on their first frame and then carried by memory (``SAM2Base.track_step``).
 
@@ -50,7 +60,7 @@ class Tracker:
         self.frames, self.reverse = frames, reverse
         self.ungated = torch.zeros(0)
         self.memory: dict[str, dict[int, dict[str, Any]]] = {"cond_frame_outputs": {}, "non_cond_frame_outputs": {}}
-        self._due: Callable[[], None] = lambda: None
+        self.due: Due | None = None
 
     def step(self, features: Features, index: int) -> MaskLogits:
         """Masks of all objects on the frame ``index``; ``features`` hold that frame alone, shared by all objects, or one row for
@@ -58,12 +68,14 @@ class Tracker:
 
         Logits are gated: ABSENT everywhere where the objectness is not positive.
         """
-        self._due()
+        self._remember()
         first = not self.memory["cond_frame_outputs"]
         feats, sizes = self._expand(features)
         with self.pixel.prompted(self.prompts) if first and isinstance(self.prompts, Tensor) else nullcontext():
             out = self._sam_step(feats, features.position, sizes, index, first)
-        self._due = partial(self._remember, out, feats, sizes, index, first)
+        self.due = Due(
+            {name: out[name] for name in ("pred_masks_high_res", "object_score_logits", "obj_ptr")}, feats, sizes, index, first
+        )
         return MaskLogits(out["pred_masks"][:, 0], out["object_score_logits"][:, 0], out["ious"])
 
     def _expand(self, features: Features) -> tuple[list[Tensor], list[tuple[int, int]]]:
@@ -112,22 +124,24 @@ class Tracker:
         out["ious"], out["object_score_logits"] = heard[0][rows, best], heard[1]
         return out
 
-    def _remember(self, out: dict[str, Any], feats: list[Tensor], sizes: list[tuple[int, int]], index: int, first: bool) -> None:
-        sam = self.pixel.sam
-        features, places = sam._encode_new_memory(
-            current_vision_feats=feats,
-            feat_sizes=sizes,
-            pred_masks_high_res=out["pred_masks_high_res"],
-            object_score_logits=out["object_score_logits"],
-            is_mask_from_pts=first,  # the first frame's mask is binarised, later ones pass a sigmoid
+    def _remember(self) -> None:
+        due, self.due = self.due, None
+        if due is None:
+            return
+        features, places = self.pixel.sam._encode_new_memory(
+            current_vision_feats=due.feats,
+            feat_sizes=due.sizes,
+            pred_masks_high_res=due.out["pred_masks_high_res"],
+            object_score_logits=due.out["object_score_logits"],
+            is_mask_from_pts=due.first,  # the first frame's mask is binarised, later ones pass a sigmoid
         )
         kept = {
             "maskmem_features": features.to(getattr(torch, self.pixel.config.memory_dtype)),
             "maskmem_pos_enc": places,
-            "obj_ptr": out["obj_ptr"],
+            "obj_ptr": due.out["obj_ptr"],
         }
-        self.memory["cond_frame_outputs" if first else "non_cond_frame_outputs"][index] = kept
-        self.forget(index)
+        self.memory["cond_frame_outputs" if due.first else "non_cond_frame_outputs"][due.index] = kept
+        self.forget(due.index)
 
     def forget(self, index: int) -> None:
         """Drop what no later frame can attend to once ``index`` is done."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,10 +14,13 @@ from vglamm import checkpoint
 from vglamm.checkpoint import Dtype, Source
 from vglamm.compose import tracks
 from vglamm.errors import MaskError
-from vglamm.pixel.anchor import MODES, Row, check_mode
+from vglamm.pixel import abreast
+from vglamm.pixel.abreast import Trail
+from vglamm.pixel.anchor import MODES, check_mode
 from vglamm.pixel.decoder import Pixel
 from vglamm.pixel.footage import Ahead, Chunks, Footage
 from vglamm.pixel.marks import by_marks
+from vglamm.pixel.sight import Row
 from vglamm.records import Marks, PixelInput, Track
 from vglamm.steps.step import Step, suited
 
@@ -49,14 +51,18 @@ class PixelStep(Step[Pixel]):
     def _cast(self, dtype: torch.dtype) -> None:
         super()._cast(torch.float32)
 
-    def _precision(self) -> AbstractContextManager[Any]:
-        return torch.autocast(self.device.type, self.dtype) if self.dtype == torch.bfloat16 else nullcontext()
+    @contextmanager
+    def ready(self) -> Iterator[None]:
+        """In inference mode, and in the precision that the part computes in."""
+        half = self.dtype == torch.bfloat16
+        with torch.inference_mode(), torch.autocast(self.device.type, self.dtype) if half else nullcontext():
+            yield
 
     def __call__(self, tasks: Sequence[PixelTask]) -> list[tuple[Track, ...]]:
         """One track for each prompt of each task. Nothing is read or run for a video without prompts."""
         return [tracks([row for _, row in self.stream(task)], len(task.prompts)) for task in tasks]
 
-    def stream(self, task: PixelTask) -> Iterator[Row]:
+    def stream(self, task: PixelTask) -> Rows:
         """(position, one sight for each prompt) for every grounding frame in order, as soon as it is known. No prompts, no rows.
 
         Device memory does not grow with the length of the video: in anchor mode features of at most ``config.cache`` frames are
@@ -68,21 +74,55 @@ class PixelStep(Step[Pixel]):
                 f"prompts {list(task.prompts.shape)}", f"[S, {self.part.config.prompt_width}]", "pass a reply's prompts"
             )
         if not len(task.prompts):
-            return iter(())
+            return Rows(self, iter(()))
         keep = task.mode == "anchor" and task.frames <= self.part.config.cache
         footage = Footage(self.part, task.chunks, task.frames, keep=keep, ahead=task.ahead)
         prompts_SC = torch.from_numpy(task.prompts).to(self.device, torch.float32)
-        return self._guarded(MODES[task.mode](self.part, footage, prompts_SC))
+        return Rows(self, MODES[task.mode](self.part, footage, prompts_SC))
 
-    @torch.inference_mode()
     def ahead(self, chunks: Sequence[PixelInput]) -> Ahead:
         """What can be done before there are prompts: features of the first frames, of all in ``chunks`` at most. They stay on the
         device."""
-        with self._precision():
+        with self.ready():
             return Footage(self.part, chunks, sum(len(chunk.frames) for chunk in chunks)).ahead()
 
-    def correct(self, chunks: Chunks, frames: int, marks: Marks) -> Iterator[Row]:
+    def correct(self, chunks: Chunks, frames: int, marks: Marks) -> Rows:
         """(position, [sight]) of one object that was marked by hand: first the marked frame, then those after it, then those before
         it, backwards. chunks, frames: as in :class:`PixelTask`. Memory is bounded as in anchor mode."""
         footage = Footage(self.part, chunks, frames, keep=frames <= self.part.config.cache)
-        return self._guarded(by_marks(self.part, footage, marks))
+        return Rows(self, by_marks(self.part, footage, marks))
+
+
+class Rows(Iterator[Row]):
+    """Rows of one video, each made in inference mode when it is asked for, without leaving the consumer in it between two."""
+
+    def __init__(self, step: PixelStep, source: Iterator[Row]) -> None:
+        self.step, self.source = step, source
+        self._row: Row | None = None
+
+    def fetch(self) -> bool:
+        """Have ready what the next row is made of; False after the last. What is wrong with this video is raised here."""
+        with self.step.ready():
+            if isinstance(self.source, Trail):
+                return self.source.fetch()
+            self._row = self._row or next(self.source, None)
+            return self._row is not None
+
+    def __next__(self) -> Row:
+        if not self.fetch():
+            raise StopIteration
+        [row] = together([self])
+        return row
+
+
+def together(streams: Sequence[Rows]) -> list[Row]:
+    """The next row of each, which was fetched. Videos in video mode that are at the same frame are tracked in one batch."""
+    made: dict[Rows, Row] = {}
+    for step in dict.fromkeys(rows.step for rows in streams):
+        trails = {rows.source: rows for rows in streams if rows.step is step and isinstance(rows.source, Trail)}
+        with step.ready():
+            made |= zip(trails.values(), abreast.step(list(trails)), strict=True)
+    for rows in streams:
+        if rows._row is not None:
+            made[rows], rows._row = rows._row, None
+    return [made[rows] for rows in streams]

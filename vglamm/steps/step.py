@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import torch
 from torch import nn
@@ -13,7 +11,6 @@ from vglamm import checkpoint
 from vglamm.checkpoint import Dtype, Source, as_dtype
 
 Part = TypeVar("Part", bound=nn.Module)
-Item = TypeVar("Item")
 
 
 class Step(Generic[Part]):
@@ -30,18 +27,6 @@ class Step(Generic[Part]):
         for parameter in self.part.parameters():
             if parameter.is_floating_point():  # quantised weights are whole numbers and stay so
                 parameter.data = parameter.data.to(dtype)
-
-    def _precision(self) -> AbstractContextManager[Any]:
-        return nullcontext()
-
-    def _guarded(self, items: Iterator[Item]) -> Iterator[Item]:
-        """Make each item in inference mode, without leaving the consumer in it between two items."""
-        while True:
-            with torch.inference_mode(), self._precision():
-                item = next(items, None)
-            if item is None:
-                return
-            yield item
 
 
 def suited(source: Source, part: str, device: torch.device | str, dtype: Dtype) -> Dtype:

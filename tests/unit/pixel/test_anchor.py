@@ -9,7 +9,8 @@ from vglamm.errors import ConfigError
 from vglamm.media import rle
 from vglamm.media.sample import evenly
 from vglamm.pixel import anchor
-from vglamm.pixel.anchor import MODES, best_anchors, by_anchor, by_frame, by_memory, check_mode
+from vglamm.pixel.abreast import Trail
+from vglamm.pixel.anchor import MODES, best_anchors, by_anchor, by_frame, check_mode
 from vglamm.pixel.footage import Footage
 from vglamm.pixel.track import Tracker
 
@@ -83,7 +84,7 @@ def test_of_equal_anchors_the_earliest_is_taken(pixel, prompts):
 def test_anchored_on_frame_0_is_the_published_rule(pixel, prompts, monkeypatch):
     monkeypatch.setattr(anchor, "best_anchors", lambda *_: [0, 0, 0])
     anchored = list(by_anchor(pixel, footage(pixel, keep=True), prompts))
-    assert codes(anchored) == codes(by_memory(pixel, footage(pixel), prompts))
+    assert codes(anchored) == codes(Trail(pixel, footage(pixel), prompts))
 
 
 def test_objects_of_different_anchors_do_not_touch_each_other(pixel, prompts, monkeypatch):
@@ -102,7 +103,7 @@ def test_the_way_back_mirrors_the_way_forward(pixel, prompts, monkeypatch):
     reverse = [replace(part, frames=part.frames[::-1].copy()) for part in clip(pixel, FRAMES, FRAMES)]
     monkeypatch.setattr(anchor, "best_anchors", lambda *_: [FRAMES - 1] * 3)
     back = codes(by_anchor(pixel, footage(pixel, keep=True), prompts))
-    forward = codes(by_memory(pixel, Footage(pixel, reverse, FRAMES), prompts))
+    forward = codes(Trail(pixel, Footage(pixel, reverse, FRAMES), prompts))
     for one, other in zip(back, forward[::-1], strict=True):
         assert rle.iou(one, other).min() >= 0.999
 
@@ -110,4 +111,4 @@ def test_the_way_back_mirrors_the_way_forward(pixel, prompts, monkeypatch):
 def test_one_frame(pixel, prompts):
     [(k, row)] = list(by_anchor(pixel, footage(pixel, frames=1, keep=True), prompts))
     assert k == 0
-    assert [sight.rle for sight in row] == codes(by_memory(pixel, footage(pixel, frames=1), prompts))[0]
+    assert [sight.rle for sight in row] == codes(Trail(pixel, footage(pixel, frames=1), prompts))[0]
