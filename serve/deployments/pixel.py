@@ -29,6 +29,8 @@ from vglamm.steps.pixel import PixelStep, PixelTask, Rows, together
 
 BEGUN = 4
 """Videos of which a replica keeps features that nobody has asked for yet, at most."""
+AHEAD = 2
+"""Turns of a video whose rows its client has not taken yet, at most."""
 AGE = 16.0
 """Frames x objects that a second of waiting is worth, when it is asked whose turn it is."""
 
@@ -52,18 +54,31 @@ class Turn:
     error: BaseException | None = None
 
 
+@dataclass
+class Track:
+    """A video on its way. left: frames x objects to do. most: frames in a turn after the first. alike: the same for those that may
+    share a batch. ahead: turns that may be taken before their rows are fetched. turns: what they gave, None at the end."""
+
+    stride: Stride
+    left: int
+    most: int
+    alike: str
+    ahead: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AHEAD))
+    turns: asyncio.Queue[Turn | None] = field(default_factory=asyncio.Queue)
+
+
 class Pixel:
     """Tracks several videos by turns of some frames, so that no short one waits for the end of a long one. After the first frame,
-    whose mask is soon there, it is the turn of the one that has the least left: answers end one after the other, and what comes
-    before pixel goes on meanwhile. Grounding frames come from decode, a window ahead."""
+    whose mask is soon there, it is the turn of the one that has the least left, and of all that are at the same frame, which share
+    a batch: those that came meanwhile begin together when it has ended. Grounding frames come from decode, a window ahead."""
 
     def __init__(self, setup: Setup, decode: DeploymentHandle) -> None:
         self.setup, self.decode, self.station = setup, decode, Station(setup.profile, setup.profile.pixel)
         self.step = self._load("")
         self.begun: OrderedDict[str, Ahead] = OrderedDict()
-        self.turns = Turns(2 * setup.profile.pixel.batch)  # a batch at work, and one that waits for the device
+        self.turns = Turns(setup.profile.pixel.batch)
         self.turn.set_max_batch_size(setup.profile.pixel.batch)
-        self.turn.set_batch_wait_timeout_s(0.0)  # whoever comes while a batch is at work is in the next
+        self.turn.set_batch_wait_timeout_s(0.0)  # whose turn it is comes at the same time
 
     async def begin(self, first: list[PixelInput]) -> Begun | None:
         """Make features of a video's first frames while its text is still being written, if there is nothing else to do."""
@@ -90,11 +105,12 @@ class Pixel:
             self.begun.pop(task.begun.name, None)
         stride = Stride(_rows(step, feed, task, ahead), 1, objects)
         self.station.gauge.take(left)
-        came, rank = AGE * time.monotonic(), 0.0
+        alike = name if task.marks is None and task.mode == "video" else uuid4().hex
+        track = Track(stride, left, min(step.part.config.chunk, self.setup.profile.pixel.batch // objects), alike)
+        tracking = asyncio.create_task(self._track(track))
         try:
-            while True:
-                async with self.turns.turn(_work(stride), rank):
-                    turn: Turn = await self.turn(stride)
+            while (turn := await track.turns.get()) is not None:
+                track.ahead.release()
                 if turn.error is not None:
                     raise turn.error
                 left -= len(turn.rows) * objects
@@ -105,12 +121,28 @@ class Pixel:
                     if task.begun is not None:
                         self.begun.pop(task.begun.name, None)
                     return
-                rank = came + left
-                stride = replace(stride, frames=max(1, min(step.part.config.chunk, self.setup.profile.pixel.batch // objects)))
+            await tracking  # it raised
         finally:
             stride.stop.set()
+            tracking.cancel()
             self.station.gauge.done(left)
             self.station.worker.submit(feed.close)
+
+    async def _track(self, track: Track) -> None:
+        """One turn after the other until all rows are there. Between two it waits for nothing but a client that is slower."""
+        came, done, left, stride = AGE * time.monotonic(), 0, track.left, track.stride
+        try:
+            while True:
+                await track.ahead.acquire()
+                async with self.turns.turn(_work(stride), came + left if done else 0.0, (track.alike, done)):
+                    turn: Turn = await self.turn(stride)
+                track.turns.put_nowait(turn)
+                if turn.over:
+                    return
+                done, left = done + len(turn.rows), left - len(turn.rows) * stride.objects
+                stride = replace(stride, frames=max(1, track.most))
+        finally:
+            track.turns.put_nowait(None)
 
     @ray_serve.batch(max_batch_size=32, batch_size_fn=lambda strides: sum(_work(stride) for stride in strides))
     async def turn(self, strides: list[Stride]) -> list[Turn]:

@@ -12,7 +12,7 @@ def test_the_least_rank_is_next_and_of_equal_ones_who_came_first():
     order: list[str] = []
 
     async def one(turns: Turns, name: str, rank: float) -> None:
-        async with turns.turn(1, rank):
+        async with turns.turn(1, rank, name):
             order.append(name)
             await asyncio.sleep(0)
 
@@ -23,7 +23,7 @@ def test_the_least_rank_is_next_and_of_equal_ones_who_came_first():
         return turns
 
     turns = asyncio.run(all_of_them())
-    assert order == ["first", "e", "c", "b", "d"], "who comes to an empty room need not wait"
+    assert order == ["e", "c", "b", "d", "first"]
     assert turns.inside == 0
 
 
@@ -31,7 +31,7 @@ def test_no_more_is_inside_than_there_is_room_for_but_what_is_larger_goes_in_alo
     seen: list[tuple[float, float]] = []
 
     async def one(turns: Turns, amount: float, rank: float) -> None:
-        async with turns.turn(amount, rank):
+        async with turns.turn(amount, rank, "kind"):
             seen.append((amount, turns.inside))
             await asyncio.sleep(0)
             seen.append((amount, turns.inside))
@@ -50,7 +50,7 @@ def test_no_more_is_inside_than_there_is_room_for_but_what_is_larger_goes_in_alo
 
 def test_who_leaves_while_waiting_or_inside_leaves_its_room():
     async def hold(turns: Turns, come: asyncio.Event) -> None:
-        async with turns.turn(1, 0):
+        async with turns.turn(1, 0, None):
             come.set()
             await asyncio.Event().wait()
 
@@ -76,13 +76,13 @@ def test_who_leaves_while_waiting_or_inside_leaves_its_room():
 def test_who_leaves_at_the_moment_it_is_let_in_leaves_its_room():
     async def all_of_them() -> None:
         turns, inside = Turns(1), asyncio.Event()
+        turns.inside = 1
 
         async def hold() -> None:
-            async with turns.turn(1, 0):
+            async with turns.turn(1, 0, None):
                 inside.set()
 
         task = asyncio.create_task(hold())
-        turns.inside = 1
         await asyncio.sleep(0)
         turns.inside = 0
         turns._let_in()
@@ -92,3 +92,28 @@ def test_who_leaves_at_the_moment_it_is_let_in_leaves_its_room():
         assert turns.inside == 0
 
     asyncio.run(all_of_them())
+
+
+def test_those_of_a_kind_go_in_together_and_who_comes_out_may_go_on_before_others():
+    inside: list[list[str]] = []
+
+    async def all_of_them() -> None:
+        turns, there = Turns(3), set[str]()
+
+        async def one(name: str, kind: str, rank: float, times: int) -> None:
+            for time in range(times):
+                async with turns.turn(1, rank, (kind, time)):
+                    there.add(name)
+                    await asyncio.sleep(0)
+                    if there not in map(set, inside[-1:]):
+                        inside.append(sorted(there))
+                    await asyncio.sleep(0)
+                    there.discard(name)
+
+        given = [("a", "x", 1.0, 3), ("b", "x", 1.0, 3), ("c", "y", 2.0, 1), ("d", "x", 1.5, 2), ("e", "y", 2.0, 1)]
+        await asyncio.gather(*(one(*each) for each in given))
+
+    asyncio.run(all_of_them())
+    assert inside[0] == ["a", "b", "d"], "as many of a kind as there is room for"
+    assert inside[-1] == ["c", "e"], "the others wait until those of lower rank have ended"
+    assert all(not {"a", "b", "d"} & set(names) or not {"c", "e"} & set(names) for names in inside)
