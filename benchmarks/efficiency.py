@@ -77,7 +77,7 @@ def rows(folder: Path) -> list[Annotation]:
     return found
 
 
-def run(*, rounds: int, model: str = "tiny", videos: int = 40, few: int = 8, frames: int = 128) -> Section:
+def run(*, rounds: int, model: str = "tiny", videos: int = 32, few: int = 8, frames: int = 128) -> Section:
     ways = {
         "raw": (SPLIT, partial(by_processes, cores=CORES)),
         "raw, split": (SPLIT, partial(by_stages, cores=CORES)),
