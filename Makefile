@@ -20,7 +20,7 @@ LONG   := slow or browser or fault or docs or wheel
 RUN := OMP_NUM_THREADS=1 DS_ACCELERATOR=cpu HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 PYTEST := $(RUN) $(BIN)/python -m pytest
 
-.PHONY: demo install test lint types contracts unit integration test-more system bench soak clean tiny tiny-looks tiny-moves tiny-segmentation tiny-words tiny-language tiny-tracking tiny-reading tiny-joint tiny-longer tiny-last tiny-twins tiny-apart tiny-final
+.PHONY: demo install test lint types contracts unit integration test-more system bench soak clean tiny tiny-looks tiny-moves tiny-segmentation tiny-words tiny-language tiny-tracking tiny-reading tiny-joint tiny-longer tiny-last tiny-twins tiny-apart tiny-final tiny-told tiny-settled
 
 demo: $(STAMP)
 	$(BIN)/vglamm demo --out $(OUT)
@@ -89,8 +89,12 @@ tiny-apart: tiny-twins
 	$(TRAIN) $@ --local
 tiny-final: tiny-apart
 	$(TRAIN) $@ --local
-tiny: tiny-final
-	$(RUN) $(BIN)/python -m ray_jobs.ship runs/tiny-final vglamm/weights/tiny docs/tiny-card.md
+tiny-told: tiny-final
+	$(TRAIN) $@ --local
+tiny-settled: tiny-told
+	$(TRAIN) $@ --local
+tiny: tiny-settled
+	$(RUN) $(BIN)/python -m ray_jobs.ship vglamm/weights/tiny docs/tiny-card.md runs/tiny-settled runs/tiny-told runs/tiny-final
 
 bench: $(STAMP)
 	$(RUN) $(BIN)/python -m benchmarks.run

@@ -19,7 +19,7 @@ def test_a_run_becomes_a_small_checkpoint_that_computes_in_float32(tmp_path: Pat
     model = fakes.model()
     made = checkpoint.save(model, tmp_path / "run" / "step-0000010", tokenizer=fakes.tokenizer())
     monkeypatch.setattr(store, "latest", lambda run: made)
-    shipped = ship(tmp_path / "run", tmp_path / "toy", "# Toy")
+    shipped = ship(tmp_path / "toy", "# Toy", tmp_path / "run")
     assert (shipped / "README.md").read_text() == "# Toy"
     assert checkpoint.load_config(shipped).name == "toy"
     assert checkpoint.stored_dtype(shipped) == torch.float16
@@ -30,9 +30,24 @@ def test_a_run_becomes_a_small_checkpoint_that_computes_in_float32(tmp_path: Pat
     assert walk.language.dtype == torch.float32
 
 
+def test_of_several_runs_the_mean_is_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "latest", lambda run: run)
+    model, runs = fakes.model(), [tmp_path / str(number) for number in range(3)]
+    for number, run in enumerate(runs):
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(number / 16)
+        checkpoint.save(model, run, tokenizer=fakes.tokenizer())
+    ship(tmp_path / "mean", "# Mean", *runs)
+    each = [dict(checkpoint.load(run).named_parameters()) for run in runs]
+    for name, found in checkpoint.load(tmp_path / "mean").named_parameters():
+        wanted = torch.stack([parameters[name] for parameters in each]).mean(0)
+        torch.testing.assert_close(found.detach().float(), wanted, atol=2e-3, rtol=2e-3, msg=name)
+
+
 def test_a_run_without_a_checkpoint_cannot_be_shipped(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="make -j2 tiny"):
-        ship(tmp_path, tmp_path / "toy", "# Toy")
+        ship(tmp_path / "toy", "# Toy", tmp_path)
 
 
 def test_a_run_belongs_to_one_process_at_a_time(tmp_path: Path) -> None:
