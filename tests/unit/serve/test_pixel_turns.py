@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ray import serve as ray_serve
 
 from serve.contract import Watching
 from serve.profile import Profile
@@ -27,19 +28,15 @@ from vglamm.records import PixelInput
 FRAMES = 10
 
 
-@pytest.fixture(scope="module")
-def loop() -> Iterator[asyncio.Runner]:
-    """One for all tests: Serve's queue of a batched method is of the first loop that used it."""
-    with asyncio.Runner() as runner:
-        yield runner
-
-
 @pytest.fixture
 def replica(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     from ray.serve.batching import _BatchQueue
 
-    from serve.deployments.pixel import Pixel
+    from serve.deployments.pixel import Pixel, _work
 
+    # The queue of a batched method is of its class and of the first loop that used it: each test has one of its own.
+    batched = ray_serve.batch(max_batch_size=32, batch_size_fn=lambda strides: sum(_work(stride) for stride in strides))
+    monkeypatch.setattr(Pixel, "turn", batched(Pixel.turn.__wrapped__))
     # It asks for the context of a replica, for nothing but a warning.
     monkeypatch.setattr(_BatchQueue, "_warn_if_max_batch_size_exceeds_max_ongoing_requests", lambda _: None)
     checkpoint.save(fakes.talker(), tmp_path / "model", tokenizer=fakes.tokenizer())
@@ -82,9 +79,7 @@ def same(rows: list[Any], wanted: list[Any]) -> None:
         assert rle.iou([sight.rle for sight in row], [sight.rle for sight in own]).min() >= 0.98
 
 
-def test_videos_that_come_together_share_batches_and_each_gets_its_own_rows(
-    loop: asyncio.Runner, replica: Any, batches: list[tuple[int, int]]
-) -> None:
+def test_videos_that_come_together_share_batches_and_each_gets_its_own_rows(replica: Any, batches: list[tuple[int, int]]) -> None:
     tasks = [asked(replica, shift, shift + 1) for shift in range(3)]
 
     async def both_ways() -> None:
@@ -95,13 +90,11 @@ def test_videos_that_come_together_share_batches_and_each_gets_its_own_rows(
         for rows, own in zip(found, alone, strict=True):
             same(rows, own)
 
-    loop.run(both_ways())
+    asyncio.run(both_ways())
     assert replica.station.gauge.load == 0
 
 
-def test_who_comes_later_begins_with_others_that_came_later(
-    loop: asyncio.Runner, replica: Any, batches: list[tuple[int, int]]
-) -> None:
+def test_who_comes_later_begins_with_others_that_came_later(replica: Any, batches: list[tuple[int, int]]) -> None:
     tasks = [asked(replica, shift, 1) for shift in range(3)]
 
     async def one_before_the_others() -> None:
@@ -111,13 +104,13 @@ def test_who_comes_later_begins_with_others_that_came_later(
         assert sum([len(rows) async for rows in first]) == FRAMES - 1
         await rest
 
-    loop.run(one_before_the_others())
+    asyncio.run(one_before_the_others())
     assert sorted(batches) == sorted((frame, objects) for frame in range(FRAMES) for objects in (1, 2))
     last = max(at for at, (_, objects) in enumerate(batches) if objects == 1)
     assert {frame for frame, objects in batches[:last] if objects == 2} <= {0}, "only their first masks come before its end"
 
 
-def test_a_bad_video_and_one_that_leaves_touch_no_other(loop: asyncio.Runner, replica: Any) -> None:
+def test_a_bad_video_and_one_that_leaves_touch_no_other(replica: Any) -> None:
     good, (chunks, task), left = asked(replica, 0, 1), asked(replica, 1, 1), asked(replica, 2, 1)
     with_a_gap = [chunks[0], chunks[2], chunks[2]]
 
@@ -131,5 +124,5 @@ def test_a_bad_video_and_one_that_leaves_touch_no_other(loop: asyncio.Runner, re
         same(rows, alone)
         assert isinstance(error, VideoError), error
 
-    loop.run(three())
+    asyncio.run(three())
     assert replica.station.gauge.load == 0
