@@ -28,17 +28,26 @@ from vglamm.records import PixelInput
 FRAMES = 10
 
 
-@pytest.fixture
-def replica(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+@pytest.fixture(scope="module")
+def loop() -> Iterator[asyncio.Runner]:
+    """One for all tests: the queue of a batched method is of its class and of the first loop that used it. That of the class itself
+    stays unused."""
     from ray.serve.batching import _BatchQueue
 
     from serve.deployments.pixel import Pixel, _work
 
-    # The queue of a batched method is of its class and of the first loop that used it: each test has one of its own.
     batched = ray_serve.batch(max_batch_size=32, batch_size_fn=lambda strides: sum(_work(stride) for stride in strides))
-    monkeypatch.setattr(Pixel, "turn", batched(Pixel.turn.__wrapped__))
-    # It asks for the context of a replica, for nothing but a warning.
-    monkeypatch.setattr(_BatchQueue, "_warn_if_max_batch_size_exceeds_max_ongoing_requests", lambda _: None)
+    with pytest.MonkeyPatch.context() as patched, asyncio.Runner() as runner:
+        patched.setattr(Pixel, "turn", batched(Pixel.turn.__wrapped__))
+        # It asks for the context of a replica, for nothing but a warning.
+        patched.setattr(_BatchQueue, "_warn_if_max_batch_size_exceeds_max_ongoing_requests", lambda _: None)
+        yield runner
+
+
+@pytest.fixture
+def replica(loop: asyncio.Runner, tmp_path: Path) -> Iterator[Any]:
+    from serve.deployments.pixel import Pixel
+
     checkpoint.save(fakes.talker(), tmp_path / "model", tokenizer=fakes.tokenizer())
     setup = Setup((("model", str(tmp_path / "model")),), Profile("p", device="cpu"), str(tmp_path), Limits())
     pixel = Pixel(setup, SimpleNamespace(frames=None))  # type: ignore[arg-type]
@@ -79,7 +88,9 @@ def same(rows: list[Any], wanted: list[Any]) -> None:
         assert rle.iou([sight.rle for sight in row], [sight.rle for sight in own]).min() >= 0.98
 
 
-def test_videos_that_come_together_share_batches_and_each_gets_its_own_rows(replica: Any, batches: list[tuple[int, int]]) -> None:
+def test_videos_that_come_together_share_batches_and_each_gets_its_own_rows(
+    loop: asyncio.Runner, replica: Any, batches: list[tuple[int, int]]
+) -> None:
     tasks = [asked(replica, shift, shift + 1) for shift in range(3)]
 
     async def both_ways() -> None:
@@ -90,11 +101,13 @@ def test_videos_that_come_together_share_batches_and_each_gets_its_own_rows(repl
         for rows, own in zip(found, alone, strict=True):
             same(rows, own)
 
-    asyncio.run(both_ways())
+    loop.run(both_ways())
     assert replica.station.gauge.load == 0
 
 
-def test_who_comes_later_begins_with_others_that_came_later(replica: Any, batches: list[tuple[int, int]]) -> None:
+def test_who_comes_later_begins_with_others_that_came_later(
+    loop: asyncio.Runner, replica: Any, batches: list[tuple[int, int]]
+) -> None:
     tasks = [asked(replica, shift, 1) for shift in range(3)]
 
     async def one_before_the_others() -> None:
@@ -104,13 +117,13 @@ def test_who_comes_later_begins_with_others_that_came_later(replica: Any, batche
         assert sum([len(rows) async for rows in first]) == FRAMES - 1
         await rest
 
-    asyncio.run(one_before_the_others())
+    loop.run(one_before_the_others())
     assert sorted(batches) == sorted((frame, objects) for frame in range(FRAMES) for objects in (1, 2))
     last = max(at for at, (_, objects) in enumerate(batches) if objects == 1)
     assert {frame for frame, objects in batches[:last] if objects == 2} <= {0}, "only their first masks come before its end"
 
 
-def test_a_bad_video_and_one_that_leaves_touch_no_other(replica: Any) -> None:
+def test_a_bad_video_and_one_that_leaves_touch_no_other(loop: asyncio.Runner, replica: Any) -> None:
     good, (chunks, task), left = asked(replica, 0, 1), asked(replica, 1, 1), asked(replica, 2, 1)
     with_a_gap = [chunks[0], chunks[2], chunks[2]]
 
@@ -124,5 +137,5 @@ def test_a_bad_video_and_one_that_leaves_touch_no_other(replica: Any) -> None:
         same(rows, alone)
         assert isinstance(error, VideoError), error
 
-    asyncio.run(three())
+    loop.run(three())
     assert replica.station.gauge.load == 0
