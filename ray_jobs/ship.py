@@ -9,7 +9,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import torch
+from torch import nn
 
 from ray_jobs import store
 from vglamm import checkpoint
@@ -21,11 +21,9 @@ def ship(target: Path, card: str, *runs: Path) -> Path:
     ended it is often better than the last (arXiv 2203.05482). CheckpointError if a run has none."""
     folders = [_newest(run) for run in runs]
     model = checkpoint.load(folders[0])
-    with torch.no_grad():
-        for number, folder in enumerate(folders[1:], 2):
-            other = dict(checkpoint.load(folder).named_parameters())
-            for name, parameter in model.named_parameters():
-                parameter.lerp_(other[name], 1 / number)
+    for number, folder in enumerate(folders[1:], 2):
+        for part in checkpoint.PARTS:
+            store.fill(nn.ModuleDict({"model": model}), part, folder, share=1 / number)
     model.config = replace(model.config, name=target.name)
     return checkpoint.save(model, target, tokenizer=checkpoint.load_tokenizer(folders[0]), card=card, dtype="float16")
 

@@ -173,7 +173,8 @@ def fill(objective: Any, part: str, folder: Path, share: float = 1.0) -> None:
         names = {name: source.replace(".base_layer.", ".") for name, source in names.items() if ".lora_" not in name}
     fit(str(file.path), stored, {source: tuple(state[name].shape) for name, source in names.items()})
     with torch.no_grad():
-        for name, source in names.items():
+        of_storage = {state[name].data_ptr(): (name, source) for name, source in names.items()}  # tied tensors are one
+        for name, source in of_storage.values():
             given = file.get(tied.get(source, source)).to(state[name])
             state[name].copy_(given if share == 1 else torch.lerp(state[name], given, share))
 
