@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from ray_jobs.ship import ship
 from tests import fakes
 from vglamm import checkpoint
 from vglamm.errors import CheckpointError, ConfigError
+from vglamm.model import VideoGLaMM
 
 
 def test_a_run_becomes_a_small_checkpoint_that_computes_in_float32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,9 +32,15 @@ def test_a_run_becomes_a_small_checkpoint_that_computes_in_float32(tmp_path: Pat
     assert walk.language.dtype == torch.float32
 
 
-def test_of_several_runs_the_mean_is_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("tied", [False, True])
+def test_of_several_runs_the_mean_is_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tied: bool) -> None:
     monkeypatch.setattr(store, "latest", lambda run: run)
-    model, runs = fakes.model(), [tmp_path / str(number) for number in range(3)]
+    config = fakes.config()
+    lm = config.language.lm | {"tie_word_embeddings": tied}
+    model, runs = (
+        VideoGLaMM(replace(config, language=replace(config.language, lm=lm))),
+        [tmp_path / str(number) for number in range(3)],
+    )
     for number, run in enumerate(runs):
         with torch.no_grad():
             for parameter in model.parameters():
