@@ -36,8 +36,6 @@ def run_on_ray(recipe: Recipe) -> Path:
     stopped. ``storage`` must be a path that all nodes share."""
     import ray
 
-    if recipe.local_only:
-        raise ConfigError(f"optimiser.muon={recipe.optimiser.muon} on Ray", "0", "add optimiser.muon=0, or train with --local")
     recipe = replace(recipe, storage=str(Path(recipe.storage).resolve()))
     if not ray.is_initialized():
         ray.init(log_to_driver=False)

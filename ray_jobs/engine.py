@@ -94,13 +94,49 @@ def adamw(objective: nn.Module, settings: Optimiser, *, without: frozenset[str] 
     return torch.optim.AdamW(given, lr=settings.lr, betas=(first, second), eps=settings.eps, fused=True)
 
 
-def optimisers(objective: nn.Module, settings: Optimiser) -> list[torch.optim.Optimizer]:
-    """AdamW, and Muon beside it if the settings say so."""
-    if not settings.muon:
-        return [adamw(objective, settings)]
-    hidden = hidden_matrices(objective)
-    muon = torch.optim.Muon(hidden.values(), lr=settings.muon, weight_decay=settings.weight_decay, adjust_lr_fn="match_rms_adamw")
-    return [adamw(objective, settings, without=frozenset(hidden)), muon]
+class Optimisers(torch.optim.Optimizer):
+    """AdamW, and Muon beside it if the settings say so, as one: they share its groups and its state. DeepSpeed takes but one."""
+
+    def __init__(self, objective: nn.Module, settings: Optimiser) -> None:
+        hidden = hidden_matrices(objective) if settings.muon else {}
+        self.parts: list[torch.optim.Optimizer] = [adamw(objective, settings, without=frozenset(hidden))]
+        if hidden:
+            how = {"weight_decay": settings.weight_decay, "adjust_lr_fn": "match_rms_adamw"}
+            self.parts.append(torch.optim.Muon(hidden.values(), lr=settings.muon, **how))
+        self.muon = frozenset(hidden.values())
+        super().__init__([group for part in self.parts for group in part.param_groups], {})
+        for part in self.parts:
+            part.state = self.state
+
+    def step(self, closure: Any = None) -> None:
+        """One update. closure: of torch's interface, not used."""
+        for part in self.parts:
+            part.step()
+
+    def save(self, folder: Path, named: dict[str, nn.Parameter]) -> None:
+        """Write the state of ``named``, by name: whole tensors, as :mod:`ray_jobs.moments` keeps them."""
+        state: dict[str, dict[str, Tensor]] = {FIRST: {}, SECOND: {}}
+        steps: dict[str, int] = {}
+        for name, parameter in named.items():
+            entry = self.state.get(parameter, {})
+            if _MOMENTUM in entry:
+                state[FIRST][name] = entry[_MOMENTUM]
+            elif entry:
+                state[FIRST][name], state[SECOND][name], steps[name] = entry[FIRST], entry[SECOND], int(entry["step"])
+        write_moments(folder, state, steps, named)
+
+    def load(self, folder: Path, named: dict[str, nn.Parameter]) -> None:
+        """Read what ``save`` wrote. A parameter that the other of the two trained before starts without a past."""
+        moments = Moments(folder, named)
+        for name, parameter in named.items():
+            first, second, device = moments.get(FIRST, name), moments.get(SECOND, name), parameter.device
+            if first is None or (second is None) != (parameter in self.muon):
+                continue
+            if second is None:
+                self.state[parameter] = {_MOMENTUM: first.to(device).clone()}
+            else:
+                step = torch.tensor(float(moments.steps[name]), device=device)
+                self.state[parameter] = {"step": step, FIRST: first.to(device).clone(), SECOND: second.to(device).clone()}
 
 
 class PlainEngine:
@@ -110,10 +146,9 @@ class PlainEngine:
         if recipe.precision == "bf16":
             raise ConfigError("precision=bf16 without DeepSpeed", "fp32 or autocast with --local", "add precision=autocast")
         self.objective, self.recipe, self.device = objective, recipe, device
-        self.optimisers = optimisers(objective, recipe.optimiser)
-        self.peaks = [[group["lr"] for group in optimiser.param_groups] for optimiser in self.optimisers]
+        self.optimiser = Optimisers(objective, recipe.optimiser)
+        self.peaks = [group["lr"] for group in self.optimiser.param_groups]
         self.named = {name: parameter for name, parameter in objective.named_parameters() if parameter.requires_grad}
-        self.names = {parameter: name for name, parameter in self.named.items()}
 
     def forward(self, batch: Any, totals: Tensor) -> Terms:
         with autocast(self.device) if self.recipe.precision == "autocast" else nullcontext():
@@ -127,39 +162,17 @@ class PlainEngine:
         settings = self.recipe.optimiser
         norm = float(nn.utils.clip_grad_norm_(self.named.values(), settings.clip or math.inf, foreach=True))
         share = learning_rate(settings, self.recipe.steps, number)
-        for optimiser, peaks in zip(self.optimisers, self.peaks, strict=True):
-            for group, peak in zip(optimiser.param_groups, peaks, strict=True):
-                group["lr"] = peak * share
-            optimiser.step()
-            optimiser.zero_grad(set_to_none=True)
+        for group, peak in zip(self.optimiser.param_groups, self.peaks, strict=True):
+            group["lr"] = peak * share
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
         return norm
 
     def weights(self) -> dict[str, Tensor]:
         return self.objective.state_dict()
 
     def save(self, folder: Path) -> None:
-        state: dict[str, dict[str, Tensor]] = {FIRST: {}, SECOND: {}}
-        steps: dict[str, int] = {}
-        for name, parameter in self.named.items():
-            entry = next((o.state[parameter] for o in self.optimisers if parameter in o.state), None)
-            if entry is None:
-                continue
-            if _MOMENTUM in entry:
-                state[FIRST][name] = entry[_MOMENTUM]
-                continue
-            state[FIRST][name], state[SECOND][name], steps[name] = entry[FIRST], entry[SECOND], int(entry["step"])
-        write_moments(folder, state, steps, self.named)
+        self.optimiser.save(folder, self.named)
 
     def load(self, folder: Path) -> None:
-        moments = Moments(folder, self.named)
-        for optimiser in self.optimisers:
-            muon = isinstance(optimiser, torch.optim.Muon)
-            for parameter in (p for group in optimiser.param_groups for p in group["params"]):
-                name = self.names[parameter]
-                first, second = moments.get(FIRST, name), moments.get(SECOND, name)
-                if first is not None and muon:
-                    optimiser.state[parameter] = {_MOMENTUM: first.to(self.device).clone()}
-                elif first is not None and second is not None:
-                    step = torch.tensor(float(moments.steps[name]), device=self.device)
-                    entry = {"step": step, FIRST: first.to(self.device).clone(), SECOND: second.to(self.device).clone()}
-                    optimiser.state[parameter] = entry
+        self.optimiser.load(folder, self.named)

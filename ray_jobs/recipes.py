@@ -47,7 +47,7 @@ class Optimiser:
     """AdamW. warmup: steps of linear rise from 0. decay: then to ``final`` x lr at the last step. clip: largest norm of the whole
     gradient, 0 for none. Tensors of one dimension (norms, biases) are never decayed. muon: above 0, the learning rate at which
     matrices between hidden states are trained by Muon (of torch; Jordan et al. 2024) instead, scaled to AdamW's size of a step;
-    in one process only, ``groups`` do not reach them."""
+    at ZeRO 0 only, ``groups`` do not reach them."""
 
     lr: float = 3e-4
     muon: float = 0.0
@@ -143,6 +143,9 @@ class Recipe:
         _among("zero", self.zero, (0, 1, 2, 3))
         if self.precision == "bf16" and self.zero == 0:
             raise ConfigError("precision=bf16 with zero=0", "zero=1 or more (on one worker it shards nothing)", "add zero=1")
+        if self.optimiser.muon and self.zero:
+            got = f"optimiser.muon={self.optimiser.muon:g} with zero={self.zero}, which cuts the matrices that Muon needs whole"
+            raise ConfigError(got, "one of them at 0", "add zero=0 or optimiser.muon=0")
         for name, source in self.init.items():
             _among("a part in init", name, ("all", "vision", "language", "pixel", "heads"))
             if not source:
@@ -176,11 +179,6 @@ class Recipe:
     def global_batch(self) -> int:
         """Samples of one step, over all workers."""
         return self.batch.per_worker * self.batch.accumulation * self.workers
-
-    @property
-    def local_only(self) -> bool:
-        """Whether it runs with ``--local`` alone: Muon needs whole matrices, and ZeRO shards them."""
-        return self.optimiser.muon > 0
 
     @property
     def folder(self) -> Path:

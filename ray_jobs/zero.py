@@ -20,7 +20,7 @@ from deepspeed.utils import (
 )
 from torch import Tensor, nn
 
-from ray_jobs.engine import Terms, adamw, learning_rate
+from ray_jobs.engine import Optimisers, Terms, adamw, learning_rate
 from ray_jobs.moments import FIRST, MASTER, SECOND, Moments, write_moments
 from ray_jobs.precision import exact_attention
 from ray_jobs.recipes import Recipe
@@ -46,7 +46,7 @@ class ZeroEngine:
 
     def __init__(self, objective: nn.Module, recipe: Recipe, device: torch.device) -> None:
         self.objective, self.recipe, self.device = objective, recipe, device
-        optimiser = adamw(objective, recipe.optimiser)
+        optimiser = adamw(objective, recipe.optimiser) if recipe.zero else Optimisers(objective, recipe.optimiser)
         self.peaks = [group["lr"] for group in optimiser.param_groups]
         self.named = {name: parameter for name, parameter in objective.named_parameters() if parameter.requires_grad}
         exact = {name: buffer.clone() for name, buffer in objective.named_buffers()}
@@ -55,8 +55,9 @@ class ZeroEngine:
         )
         for name, buffer in objective.named_buffers():
             buffer.data = exact[name]  # bfloat16 is for weights: means and frequencies of position codes stay exact
-        self.inner = self.optimiser if recipe.zero == 0 else self.optimiser.optimizer
-        self._start_state()
+        if recipe.zero:
+            self.inner = self.optimiser.optimizer
+            self._start_state()
         self.before = 0  # updates made before this process
         self.share = float(dist.get_world_size() * recipe.batch.accumulation)
         self.waiting = False
@@ -94,6 +95,10 @@ class ZeroEngine:
         return state if dist.get_rank() == 0 else None
 
     def save(self, folder: Path) -> None:
+        if self.recipe.zero == 0:
+            if dist.get_rank() == 0:
+                self.optimiser.save(folder, self.named)
+            return
         state: dict[str, dict[str, Tensor]] = {}
         for kind in self.kinds:
             whole = {name: self._whole(parameter, kind) for name, parameter in self.named.items()}
@@ -102,6 +107,9 @@ class ZeroEngine:
             write_moments(folder, state, dict.fromkeys(self.named, int(self.engine.global_steps) + self.before), self.named)
 
     def load(self, folder: Path) -> None:
+        if self.recipe.zero == 0:
+            self.optimiser.load(folder, self.named)
+            return
         moments = Moments(folder, self.named)
         self.before = max(moments.steps.values(), default=0)
         for flat in self._flats():
@@ -117,7 +125,7 @@ class ZeroEngine:
         return (FIRST, SECOND, MASTER) if self.recipe.precision == "bf16" else (FIRST, SECOND)
 
     def _flats(self) -> list[Tensor]:
-        """What AdamW updates: the parameters at stage 0, else this rank's flat shards."""
+        """What AdamW updates: this rank's flat shards."""
         if self.recipe.zero == 3:
             return list(self.optimiser.fp32_partitioned_groups_flat)
         return [parameter for group in self.inner.param_groups for parameter in group["params"]]
@@ -132,16 +140,11 @@ class ZeroEngine:
             self.optimiser._lazy_init_hp_params_optimizer_state()
 
     def _whole(self, parameter: nn.Parameter, kind: str) -> Tensor | None:
-        if self.recipe.zero == 0:
-            found = self.optimiser.state.get(parameter, {}).get(kind)
-            return None if found is None else found.cpu()
         whole = safe_get_full_fp32_param(parameter) if kind == MASTER else safe_get_full_optimizer_state(parameter, kind)
         return None if whole is None else whole.cpu()
 
     def _set_whole(self, parameter: nn.Parameter, kind: str, value: Tensor) -> None:
-        if self.recipe.zero == 0:
-            self.optimiser.state[parameter][kind].copy_(value)
-        elif self.recipe.zero == 3:  # the setter of whole tensors fails on shards that are padded
+        if self.recipe.zero == 3:  # the setter of whole tensors fails on shards that are padded
             size, rank = parameter.ds_tensor.numel(), dist.get_rank()
             padded = nn.functional.pad(value.flatten(), (0, size * dist.get_world_size() - value.numel()))
             mine = padded[rank * size : (rank + 1) * size]

@@ -149,7 +149,6 @@ def test_the_recipe_and_its_changes_are_known_and_fit_the_pools() -> None:
     groups = {group["groupName"]: group for group in cluster_of(RAY["rayjob-train"])["workerGroupSpecs"]}
     (train,) = (group for group in groups.values() if gpus(group["template"]["spec"]))
     assert recipe.gpu
-    assert not recipe.local_only
     assert recipe.workers <= train["maxReplicas"] * gpus(train["template"]["spec"])
     assert recipe.cpus <= float(train["template"]["spec"]["containers"][0]["resources"]["requests"]["cpu"])
     assert recipe.storage.startswith("/data/")

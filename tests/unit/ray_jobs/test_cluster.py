@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
 
 import pytest
-import ray
 from ray.exceptions import RayActorError
 from ray.train import WorkerGroupError
 
-from ray_jobs.cluster import fit, run_on_ray
-from ray_jobs.recipes import Recipe
+from ray_jobs.cluster import fit
 from vglamm.errors import ConfigError, WorkerLost
 
 CLOSED = RuntimeError("Connection closed by peer")
@@ -53,9 +50,3 @@ def test_workers_that_died_are_said_to_be_lost() -> None:
 def test_a_bug_on_a_worker_stays_what_it_is() -> None:
     with pytest.raises(WorkerGroupError, match="division"):
         fit(Trainer(WorkerGroupError("division by zero", {0: ZeroDivisionError(), 1: CLOSED})))
-
-
-def test_an_optimiser_of_one_process_is_refused_before_ray_starts(lines_recipe: Callable[..., Recipe]) -> None:
-    with pytest.raises(ConfigError, match=r"optimiser.muon=0.1 on Ray.*--local"):
-        run_on_ray(lines_recipe("optimiser.muon=0.1"))
-    assert not ray.is_initialized()

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from ray_jobs.engine import PlainEngine, groups, hidden_matrices, learning_rate, optimisers
+from ray_jobs.engine import Optimisers, PlainEngine, groups, hidden_matrices, learning_rate
 from ray_jobs.precision import autocast
 from ray_jobs.recipes import Group, Optimiser, Recipe
 from vglamm.errors import CheckpointError, ConfigError
@@ -48,7 +48,7 @@ def test_a_step_follows_the_schedule_and_clips(lines_recipe: Callable[..., Recip
     engine.backward(engine.forward(batch, torch.ones(1))["loss"])
     expected = torch.cat([p.grad.flatten() for p in module.parameters()]).norm()
     assert engine.step(1) == pytest.approx(float(expected), rel=1e-5)
-    assert engine.optimisers[0].param_groups[0]["lr"] == 0.5
+    assert engine.optimiser.param_groups[0]["lr"] == 0.5
     assert all(p.grad is None for p in module.parameters())
 
 
@@ -57,12 +57,14 @@ def test_muon_trains_what_lies_between_hidden_states() -> None:
         {"heads": nn.Linear(2, 2), "inner": nn.Linear(2, 2), "lm_head": nn.Linear(2, 2), "words": nn.Embedding(3, 2)}
     )
     assert set(hidden_matrices(module)) == {"inner.weight"}
-    adam, muon = optimisers(module, Optimiser(lr=1.0, muon=0.5))
+    both = Optimisers(module, Optimiser(lr=1.0, muon=0.5))
+    adam, muon = both.parts
     shapes = [[tuple(p.shape) for group in o.param_groups for p in group["params"]] for o in (adam, muon)]
     assert sorted(shapes[0]) == [(2,), (2,), (2,), (2, 2), (2, 2), (3, 2)]
     assert shapes[1] == [(2, 2)]
     assert {group["lr"] for group in muon.param_groups} == {0.5}
-    assert len(optimisers(module, Optimiser())) == 1
+    assert [len(group["params"]) for group in both.param_groups] == [6, 1]
+    assert len(Optimisers(module, Optimiser()).parts) == 1
 
 
 @pytest.mark.parametrize("muon", [0.0, 0.1])

@@ -34,7 +34,7 @@ def test_a_shipped_recipe_is_valid_and_the_readme_says_where_it_runs(name: str) 
     (where,) = (where for pattern, where in rows if fnmatch(name, pattern))
     recipe = load(name)
     assert recipe.name == name
-    assert where == ("`--local`" if recipe.local_only else "Ray")
+    assert where == ("Ray" if recipe.workers > 1 or recipe.gpu else "`--local`")
 
 
 def test_the_recipe_for_ray_continues_the_shipped_model_on_two_cpus() -> None:
@@ -60,6 +60,7 @@ def test_the_recipe_for_ray_continues_the_shipped_model_on_two_cpus() -> None:
         ("zero=4", "zero=4"),
         ("precision=fp16", "precision='fp16'"),
         ("precision=bf16", "zero=1 or more"),
+        ("zero=2; optimiser.muon=0.1", "optimiser.muon=0.1 with zero=2"),
         ("batch.per_worker=0", "batch.per_worker=0"),
         ("init={audio: x}", "audio"),
         ("init={vision: []}", "init.vision=[]"),
@@ -70,7 +71,7 @@ def test_the_recipe_for_ray_continues_the_shipped_model_on_two_cpus() -> None:
 )
 def test_what_is_wrong_is_named(lines_recipe: Callable[..., Recipe], override: str, said: str) -> None:
     with pytest.raises(ConfigError, match="expected") as error:
-        lines_recipe(override)
+        lines_recipe(*override.split("; "))
     assert said in str(error.value)
 
 

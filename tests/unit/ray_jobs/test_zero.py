@@ -77,11 +77,11 @@ def recipe_of(make: Make, *overrides: str) -> Recipe:
     )
 
 
-@pytest.mark.parametrize("stage", [0, 1, 2, 3])
+@pytest.mark.parametrize(("stage", "muon"), [(0, 0.0), (0, 0.05), (1, 0.0), (2, 0.0), (3, 0.0)])
 def test_each_stage_trains_as_plain_torch_and_its_state_comes_back(
-    alone: Any, lines_recipe: Make, tmp_path: Path, stage: int
+    alone: Any, lines_recipe: Make, tmp_path: Path, stage: int, muon: float
 ) -> None:
-    recipe = recipe_of(lines_recipe, f"zero={stage}")
+    recipe = recipe_of(lines_recipe, f"zero={stage}", f"optimiser.muon={muon}")
     expected = stepped(PlainEngine(Small(), recipe, CPU), range(8))
     assert expected[7] < expected[0]
     first = Small()
