@@ -94,14 +94,13 @@ def test_one_worker_and_two_sharded_ones_train_alike(lines_recipe: Make, whole: 
 
 @pytest.mark.usefixtures("local_ray")
 def test_two_workers_train_matrices_with_muon_as_one_process_does(lines_recipe: Make) -> None:
-    muon = ("steps=6", "optimiser.muon=0.01", "precision=autocast")
+    muon = ("steps=6", "optimiser.muon=0.01")
     here = lines_recipe("name=here", *SAME, *muon)
     run_local(here)
     there = lines_recipe("name=there", *SAME, *muon, "workers=2", "batch.per_worker=2")
     run_on_ray(there)
     assert batches(there) == batches(here)
-    assert losses(there) == pytest.approx(losses(here), abs=1e-3)
-    assert losses(here)[-1] < losses(here)[0]
+    assert losses(there) == pytest.approx(losses(here), rel=1e-4)  # Muon's own products are in bfloat16
 
 
 def _tracked(recipe: Recipe) -> tuple[list[str], list[int]]:
