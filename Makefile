@@ -65,7 +65,7 @@ system:
 	echo "installing $$missing"; \
 	$$root apt-get update -q && $$root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing
 
-# Stages of the tiny model, two at a time with -j2. Each run goes on where it was interrupted, and is done at once when it is done.
+# Stages of the tiny model, two at a time with -j2; from tiny-joint on each uses two cores. Each run goes on where it was interrupted, and is done at once when it is done.
 TRAIN := $(RUN) $(BIN)/vglamm train
 tiny-looks tiny-segmentation tiny-words: $(STAMP)
 	$(TRAIN) $@ --local
