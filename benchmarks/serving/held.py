@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,3 +42,13 @@ def started(_: Any) -> tuple[float, float]:
     process = psutil.Process()
     spent = process.cpu_times()
     return process.create_time(), spent.user + spent.system
+
+
+def imports() -> float:
+    """Seconds of a core that a process of its own takes for no more than importing the libraries that a part stands on."""
+    process = subprocess.Popen([sys.executable, "-c", "import torch, transformers.modeling_utils, ray.serve"])
+    _, status, spent = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, process.args)
+    return spent.ru_utime + spent.ru_stime

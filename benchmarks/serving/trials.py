@@ -11,16 +11,16 @@ from benchmarks.measure import Spread
 from benchmarks.report import Row
 from benchmarks.serving import load
 from benchmarks.serving.endpoint import Endpoint, small, until
-from benchmarks.serving.held import growth, held, started
+from benchmarks.serving.held import growth, held, imports, started
 from serve.profile import SPLIT, Part, Profile
 from serve.spool import SESSIONS
 
 ALL = ("ingress", *SPLIT)
 PAIRS = small(name="pairs", **dict.fromkeys(ALL, Part(replicas=(2, 2), cpus=0.1, ongoing=16, queued=64, drain=60.0)))
 NARROW = small(name="narrow", **dict.fromkeys(ALL, Part(cpus=0.1, ongoing=4, queued=4)))
-RECOVERED, STARTING = 20.0, 12.0
-"""Seconds until a replica that died is replaced, where nothing else runs; seconds of a core that a replica takes until it runs,
-most of them imports."""
+RECOVERED, STARTING = 20.0, 2.5
+"""Seconds until a replica that died is replaced, where nothing else runs; how many times as long as the imports of a bare process a
+replica may keep a core until it runs."""
 MEMORY, FILES = 5.0, 16
 """Percent, and number, by which a part may grow."""
 EVENTS = ("event: text", "event: phrase", "event: masks")
@@ -28,7 +28,8 @@ EVENTS = ("event: text", "event: phrase", "event: masks")
 
 def killed(endpoint: Endpoint, clip: Path, requests: int, kills: int = 1, within: float = RECOVERED) -> list[Row]:
     """``kills`` replicas of each part, one when the one before is replaced, at half of the capacity and over so many requests at
-    least. within: seconds until Serve has two of it again. What a new one costs is held too: other programs do not change it."""
+    least. within: seconds until Serve has two of it again. What a new one costs is held too, as a ratio to the imports of a bare
+    process at the same time: a slow machine does not change it."""
     capacity = asyncio.run(load.clients(endpoint.url, clip, 4, load.requests(max(requests // 20, 16)))).per_second
     victims = ALL * kills
     every = requests // (len(victims) + 1)
@@ -54,7 +55,7 @@ def killed(endpoint: Endpoint, clip: Path, requests: int, kills: int = 1, within
     for name, each in recovered.items():
         seconds, cores = ([one[number] for one in each] for number in range(2))
         rows.append(Row(f"two replicas of {name} again after a kill", worst(seconds), " s", at_most=within))
-        rows.append(Row(f"time of a core until the new one of {name} runs", worst(cores), " s", at_most=STARTING))
+        rows.append(Row(f"cost of the start of the new one of {name}, in bare imports", worst(cores), "x", at_most=STARTING))
     return rows
 
 
@@ -67,7 +68,7 @@ def _recovery(endpoint: Endpoint, victim: str, recovered: dict[str, list[tuple[f
         if endpoint.running(victim) == 2:
             break
     seconds = time.monotonic() - began
-    recovered[victim].append((seconds, max(endpoint.inside(victim, started))[1]))
+    recovered[victim].append((seconds, max(endpoint.inside(victim, started))[1] / imports()))
 
 
 def left(endpoint: Endpoint, clip: Path, clients: int) -> list[Row]:
