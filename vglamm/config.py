@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import types
 import typing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from vglamm.errors import ConfigError
@@ -66,6 +68,31 @@ class ModelConfig:
         if not isinstance(tree, dict) or tree.pop("format", None) != FORMAT:
             raise ConfigError("a config of another format", f"format {FORMAT}", "convert the checkpoint with `vglamm convert`")
         return from_tree(ModelConfig, tree)
+
+
+def text_of(path: str | os.PathLike[str]) -> str:
+    """What a file of settings, or of a token, says. ConfigError if that is not UTF-8."""
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{os.fspath(path)}, which is not UTF-8 ({error.reason})", "a text in UTF-8", "save it as UTF-8"
+        ) from error
+
+
+def tree_of(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The mapping in a YAML file, for :func:`from_tree`. ConfigError for anything else."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError  # type: ignore[import-untyped]
+
+    try:
+        tree = OmegaConf.to_container(OmegaConf.create(text_of(path)), resolve=True)
+    except (OmegaConfBaseException, YAMLError) as error:
+        raise ConfigError(f"{os.fspath(path)}, which cannot be read ({error})", "YAML", "fix it") from error
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{os.fspath(path)} without settings", "a mapping", "see docs, or those that are named")
+    return {str(key): value for key, value in tree.items()}
 
 
 def from_tree(kind: type[T], tree: dict[str, Any], path: str = "") -> T:

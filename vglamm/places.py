@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+from urllib.request import url2pathname
 
 from vglamm.errors import ConfigError, EnvironmentProblem, VideoNotFound, VideoTooLarge, VideoUnreadable
 from vglamm.media.folder import frame_names
@@ -40,9 +41,7 @@ class Place:
         """ConfigError for an address that no file system here understands."""
         from pyarrow import fs
 
-        text = os.fspath(text)
-        if text.startswith("file://"):
-            text = text.removeprefix("file://")
+        text = local_path(os.fspath(text))
         if "://" not in text:
             return Place(text, os.path.abspath(os.path.expanduser(text)), fs.LocalFileSystem(), "")
         scheme, rest = text.split("://", 1)
@@ -97,20 +96,27 @@ class Place:
         return self.system.get_file_info(self.path).size if self.is_file() else None
 
     def files(self, deep: bool = True) -> list[str]:
-        """Paths of all files below, sorted; empty if there is no such folder."""
+        """Paths of all files below, sorted; empty if there is no such folder. ConfigError for a name that is no text."""
         from pyarrow import fs
 
-        found = self.system.get_file_info(fs.FileSelector(self.path, allow_not_found=True, recursive=deep))
-        return sorted(entry.path for entry in found if entry.type == fs.FileType.File)
+        try:
+            found = self.system.get_file_info(fs.FileSelector(self.path, allow_not_found=True, recursive=deep))
+            return sorted(entry.path for entry in found if entry.type == fs.FileType.File)
+        except UnicodeDecodeError as error:
+            got = f"a file in {self.text} whose name is not UTF-8 ({error.object!r})"
+            raise ConfigError(got, "names that a table of results can hold", "rename it") from error
 
     def glob(self) -> list[str]:
-        """Files that this address, a pattern with ``*``, ``**``, ``?`` or ``[]``, fits; hidden ones aside."""
+        """Files that this address, a pattern with ``*``, ``**``, ``?`` or ``[]``, fits; aside from hidden ones, and those in
+        hidden folders that it does not name."""
         from fsspec.utils import glob_translate
 
         root = self.path.split("*", 1)[0].split("?", 1)[0].split("[", 1)[0].rsplit("/", 1)[0]
         names = Place(root, root, self.system, self.scheme).files()
         fits = re.compile(glob_translate(self.path)).match
-        return [name for name in names if fits(name) and not os.path.basename(name).startswith(".")]
+        named = set(self.path.split("/"))
+        parts = ((name, name[len(root) :].split("/")) for name in names if fits(name))
+        return [name for name, below in parts if not any(one.startswith(".") and one not in named for one in below)]
 
     def read(self) -> bytes:
         with self.system.open_input_stream(self.path) as file:
@@ -141,6 +147,11 @@ class Place:
             self.system.delete_file(self.path)
 
 
+def local_path(uri: str) -> str:
+    """The path of a ``file://`` address, as ``Path.as_uri()`` writes it; anything else as it is."""
+    return url2pathname("/" + uri.removeprefix("file://").partition("/")[2]) if uri.startswith("file://") else uri
+
+
 def join(folder: str | None, uri: str) -> str:
     """An address as a table gives it: relative names are relative to the table."""
     if folder is None or "://" in uri or os.path.isabs(uri):
@@ -153,8 +164,8 @@ def join(folder: str | None, uri: str) -> str:
 def local_copy(uri: str, limits: Limits) -> Iterator[str]:
     """A path of this machine with the bytes of ``uri``, a file or a folder of frames; a copy lives as long as the context.
     VideoNotFound, VideoTooLarge or VideoUnreadable; EnvironmentProblem if there is no room for the copy."""
-    if "://" not in uri or uri.startswith("file://"):
-        yield uri.removeprefix("file://")
+    if "://" not in (path := local_path(uri)):
+        yield path
         return
     try:
         place = Place.of(uri)

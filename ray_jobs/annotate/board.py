@@ -39,13 +39,22 @@ class Tally:
 
 
 class Board:
-    """Tallies by stage. Made a Ray actor by the driver."""
+    """Tallies by stage. beats: signs of life so far. Made a Ray actor by the driver."""
 
     def __init__(self) -> None:
         self.tallies: dict[str, Tally] = {}
+        self.beats = 0
 
     def take(self, note: Note) -> None:
+        self.beat()
         self.tallies.setdefault(note.stage, Tally()).add(note)
+
+    def beat(self) -> None:
+        """A call of a stage goes on, and is not done yet."""
+        self.beats += 1
+
+    def heard(self) -> int:
+        return self.beats
 
     def read(self) -> dict[str, Tally]:
         return self.tallies

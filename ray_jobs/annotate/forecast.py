@@ -48,7 +48,7 @@ def forecast(asked: Asked, endpoint: Endpoint | None = None) -> Table:
     shown.add_row("videos", f"{len(live)}" + (f"; {len(done)} are done" if done else ""))
     if skipped := [one.uri for one in mine if one.skipped is not None]:
         shown.add_row("skipped", Text(unlike(skipped)))
-    shown.add_row("rows", str(sum(len(one.questions) for one in mine)))
+    shown.add_row("rows", str(sum(len(one.asked) for one in live)))
     if again:
         failed = sum(len(one.asked) for one in again.values())
         shown.add_row("failed", f"{failed} rows, {'' if job.retry else 'not '}asked once more (--retry-failed)")
@@ -91,10 +91,9 @@ def _here(job: BulkJob) -> tuple[Annotated, str]:
     walk = vglamm.load(settings.model, device=device, dtype=settings.dtype if device == "cuda" else None)
 
     def work(one: Job) -> bool:
-        own = dict(one.sampling)
         try:
             with local_copy(one.uri, settings.limits) as path:
-                session = walk.watch(path, mode=settings.mode, **(dict(settings.sampling) | own))
+                session = walk.watch(path, mode=settings.mode, **settings.options(one.sampling))
                 for number in one.asked:
                     session.ask(one.questions[number], max_new_tokens=settings.max_new_tokens)
                     session.history.clear()  # each question stands alone in a bulk job

@@ -94,7 +94,8 @@ def run(asked: Asked, *, address: str | None, tracking: str, console: Console, e
         from ray_jobs.tracking import track_job
 
         with tempfile.TemporaryDirectory(prefix="vglamm-pictures-") as pictures:
-            _picture(asked.out, Path(pictures))
+            if summary.rows:  # a share may be empty
+                _picture(asked.out, Path(pictures))
             track_job(tracking, "vglamm-annotate", asked.out, job.identity(), summary.to_tree(), Path(pictures))
     return summary
 
@@ -128,21 +129,17 @@ def drive(job: BulkJob, *, address: str | None, console: Console) -> Summary:
     same command goes on.
     """
     import ray
-    from ray.data.exceptions import ExecutionTimeoutError
     from ray.exceptions import RayError
 
     from ray_jobs.annotate.run import annotate, connect
 
     connect(address)
     check_places(job.profile, ray.nodes())
-    again = "`ray status` and the log tell more; then the same command goes on"
     try:
         with _display(console) as watch:
             return annotate(job, watch)
-    except ExecutionTimeoutError as error:
-        got = f"no progress of any stage for {job.profile.stall:g} s"
-        raise EnvironmentProblem(got, "a cluster on which every stage gets to run", again) from error
     except RayError as error:
+        again = "`ray status` and the log tell more; then the same command goes on"
         last = (str(error).strip().splitlines() or [""])[-1]
         raise EnvironmentProblem(f"a Ray that failed ({type(error).__name__}: {last})", "one that works", again) from error
 

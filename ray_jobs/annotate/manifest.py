@@ -107,13 +107,13 @@ def read_manifest(source: str, questions: Sequence[str], out: str | None = None)
     if os.path.splitext(place.path)[1].lower() in TABLES:
         table = _table(place)
         return _listed(table.to_pylist(), list(table.schema), questions, folder=place.parent)
-    if any(mark in place.path for mark in "*?["):
-        found = place.glob()
-    elif place.is_folder():
+    if place.is_folder():  # also one whose name looks like a pattern
         below = len(place.path.rstrip("/")) + 1
         found = [path for path in place.files() if not any(name.startswith(".") for name in path[below:].split("/"))]
+    elif place.is_file():
+        found = [place.path]
     else:
-        found = [place.path] if place.is_file() else []
+        found = place.glob() if any(mark in place.path for mark in "*?[") else []
     found = _without(found, place, out)
     if not found:
         raise ConfigError(f"nothing at {source}", "a folder, a glob or a table of videos", "check the address")
@@ -187,7 +187,7 @@ def _listed(
             raise ConfigError(f"row {position} with uri {uri!r}", "an address", "fill in the column uri")
         name = uri if row.get("id") in (None, "") else str(row["id"])
         asked = _questions(row, questions, position)
-        own = {key: row[key] for key in SAMPLING if row.get(key) is not None}
+        own = _sampling(row, position)
         passed = {f.name: row[f.name] for f in extra}
         video = name if row.get("video") in (None, "") else str(row["video"])
         job = Job(position, first, name, join(folder, uri), asked, own, passed, _why_skipped(uri), video)
@@ -200,6 +200,16 @@ def _listed(
     if not jobs:
         raise ConfigError("a table without rows", "at least one video", "check the table")
     return Manifest(tuple(jobs), extra)
+
+
+def _sampling(row: Mapping[str, Any], position: int) -> dict[str, Any]:
+    """Tables keep whole numbers with gaps between them as 5.0."""
+    own = {key: row[key] for key in SAMPLING if row.get(key) is not None}
+    if isinstance(limit := own.get("limit"), float):
+        if not limit.is_integer():
+            raise ConfigError(f"row {position} with limit {limit:g}", "a whole number", "mend the row")
+        own["limit"] = int(limit)
+    return own
 
 
 def _questions(row: Mapping[str, Any], default: Sequence[str], position: int) -> tuple[str, ...]:

@@ -32,6 +32,11 @@ class Parcel:
     def failed(self) -> bool:
         return "error" in self.plain
 
+    @property
+    def filler(self) -> bool:
+        """It only fills up its batch: nothing of it is counted or written."""
+        return bool(self.plain.get("filler"))
+
     def fail(self, kind: str, message: str) -> Parcel:
         """The same video, given up: later stages pass it on untouched."""
         return Parcel(self.position, self.plain | {"error": [kind, message]})

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ray_jobs.annotate.profile import Profile
-from vglamm.errors import ConfigError
 
 _NAMES = {"num_cpus": "CPU", "num_gpus": "GPU", "memory": "memory"}
 _AMONG = re.compile(r"in\((.*)\)")
@@ -21,15 +20,16 @@ def check_places(profile: Profile, nodes: Iterable[Mapping[str, Any]]) -> None:
         fitting = [node for node in living if all(fits(value, node.get("Labels", {}).get(key)) for key, value in labels.items())]
         told = ", ".join(f"{key}={value}" for key, value in sorted(labels.items()))
         if not fitting:
-            raise ConfigError(
+            profile.lacks(
                 f"profile {profile.name} on a Ray without a node labelled {told}",
                 "such a node for each stage that asks for it",
                 f'start nodes with: ray start --labels "{told}", or leave `labels` out of the profile',
             )
+            continue
         for name, amount in needed.items():
             has = sum(node["Resources"].get(name, 0.0) for node in fitting)
             if amount > has + 1e-9:
-                raise ConfigError(
+                profile.lacks(
                     f"profile {profile.name}, which needs {amount:g} {name} on nodes labelled {told}, where there is {has:g}",
                     "room for the fewest actors of all stages that go there",
                     "lower what they ask for, or add such nodes",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -18,6 +19,7 @@ from ray_jobs.annotate.profile import Profile
 from ray_jobs.annotate.stages import Decode, Ground, Say, See, Settings, Stage, guarded, rows_of
 from vglamm.annotation import Annotation
 from vglamm.errors import EnvironmentProblem
+from vglamm.records import PixelInput
 
 RECEIPT = pa.schema({"position": pa.int64(), "told": pa.string()})
 UNWRITTEN = "unwritten"
@@ -39,12 +41,13 @@ class Actor:
         made = {
             "decode": lambda: Decode(settings),
             "vision": lambda: See(settings, device),
-            "language": lambda: Say(settings, device, profile.pools[name].batch),
+            "language": lambda: Say(settings, device, profile.pools[name].batch, self._beat),
         }
         self.stages: list[tuple[str, Stage]] = [(stage, made[stage]()) for stage in stages if stage in made]
         self.ground = None
         if "pixel" in stages:
-            self.ground = Ground(settings, device, Feed(profile.decode_pixel, settings, profile.retries))
+            self.feed = Feed(profile.decode_pixel, settings, profile.retries)
+            self.ground = Ground(settings, device, self._fed)
 
     def __call__(self, block: pa.Table) -> pa.Table:
         parcels = unpack(block)
@@ -58,7 +61,7 @@ class Actor:
 
     def _grounded(self, parcels: list[Parcel]) -> pa.Table:
         receipts = []
-        for parcel in parcels:
+        for parcel in (parcel for parcel in parcels if not parcel.filler):
             began = time.perf_counter()
             after, rows = self._rows(parcel)
             told = _told(self._signed(after, "pixel"), rows)
@@ -85,10 +88,20 @@ class Actor:
     def _signed(self, parcel: Parcel, stage: str) -> Parcel:
         return Parcel(parcel.position, parcel.plain | {"where": parcel.plain.get("where", {}) | {stage: self.where}}, parcel.arrays)
 
+    def _fed(self, parcel: Parcel, first: int, stop: int) -> Iterator[PixelInput]:
+        """Grounding frames; each chunk is a sign of life."""
+        for chunk in self.feed(parcel, first, stop):
+            self._beat()
+            yield chunk
+
+    def _beat(self) -> None:
+        self.board.beat.remote()
+
     def _note(self, stage: str, parcels: list[Parcel], seconds: float) -> None:
         """Tell the board, without waiting for it."""
-        failed = sum(parcel.failed for parcel in parcels)
-        self.board.take.remote(Note(stage, self.where["node"], self.where["pid"], len(parcels), failed, seconds, time.time()))
+        own = [parcel for parcel in parcels if not parcel.filler]
+        failed = sum(parcel.failed for parcel in own)
+        self.board.take.remote(Note(stage, self.where["node"], self.where["pid"], len(own), failed, seconds, time.time()))
 
 
 def _told(parcel: Parcel, rows: list[Annotation]) -> dict[str, Any]:

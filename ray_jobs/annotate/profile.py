@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from vglamm.config import from_tree
+from vglamm.config import from_tree, tree_of
 from vglamm.errors import ConfigError
+
+log = logging.getLogger(__name__)
 
 LAYOUTS = ("split", "whole")
 GIB = 1024**3
@@ -59,6 +62,7 @@ class Frames:
 class Profile:
     """layout: "split" (an actor pool for each part) or "whole" (one pool whose actors hold all three parts: ``whole``). device:
     "auto" (CUDA where an actor has a GPU that torch can use, else the CPU), "cpu" or "cuda". dtype: of the weights, None as stored.
+    elastic: nodes come when they are asked for (a Ray with an autoscaler), so that what is there says nothing of what will be.
     retries: how often a row that lost its actor is tried again before it fails. stall: seconds without any progress after which
     the job gives up instead of hanging."""
 
@@ -72,6 +76,7 @@ class Profile:
     whole: Pool = Pool()
     device: str = "auto"
     dtype: str | None = None
+    elastic: bool = False
     retries: int = 2
     stall: float = 1800.0
 
@@ -109,18 +114,26 @@ class Profile:
         pools = sum(pool.actors[1] * pool.cpus for pool in self.pools.values())
         return pools + self.grounding.actors[1] * self.decode_pixel.cpus
 
+    def lacks(self, got: str, expected: str, fix: str) -> None:
+        """ConfigError for what the cluster has not got. An elastic one may get it: this is told at once, and what never comes ends
+        the job after ``stall``."""
+        if not self.elastic:
+            raise ConfigError(got, expected, fix)
+        log.warning("waiting for nodes, for at most %g s: got %s; expected %s; %s", self.stall, got, expected, fix)
+
     def check(self, has: Mapping[str, float]) -> None:
         """ConfigError, with the fix, for a profile that this cluster cannot run or that could starve itself: full pools on all CPUs
-        leave none for the decoder of an actor that grounds, which would wait for ever (ray issue 44687)."""
+        leave none for the decoder of an actor that grounds, which would wait for ever (ray issue 44687). An
+        elastic cluster need not have it all yet."""
         for name, needed in self.needs().items():
             if needed > has.get(name, 0.0) + 1e-9:
-                raise ConfigError(
+                self.lacks(
                     f"profile {self.name}, which needs {_amount(name, needed)}, on a Ray with {_amount(name, has.get(name, 0.0))}",
                     "at least what its fewest actors and their decoders need",
                     f"take a smaller profile, lower `{'cpus' if name == 'CPU' else 'gpus' if name == 'GPU' else 'memory'}`, "
                     "or add nodes",
                 )
-        if self.most() > has.get("CPU", 0.0) + 1e-9:
+        if not self.elastic and self.most() > has.get("CPU", 0.0) + 1e-9:
             raise ConfigError(
                 f"profile {self.name}, whose actors may take {self.most():g} of {has.get('CPU', 0.0):g} CPUs",
                 "room for all of them, decoders of grounding frames included",
@@ -130,17 +143,12 @@ class Profile:
 
 def load_profile(name: str) -> Profile:
     """A named profile or a YAML file. ConfigError for an unknown name or key."""
-    from omegaconf import OmegaConf
-
     folder = Path(str(resources.files("ray_jobs"))) / "profile_files"
     known = sorted(path.stem for path in folder.glob("*.yaml"))
     path = folder / f"{name}.yaml" if name in known else Path(name)
     if not path.is_file():
         raise ConfigError(f"profile {name!r}", f"one of {', '.join(known)}, or a YAML file", "check the name")
-    tree = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{path} without settings", "a mapping of stages", "see the named profiles")
-    profile = from_tree(Profile, {str(key): value for key, value in tree.items()})
+    profile = from_tree(Profile, tree_of(path))
     return profile if name not in known else replace(profile, name=name)
 
 

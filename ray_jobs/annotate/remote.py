@@ -137,8 +137,7 @@ def rows_from(one: Job, job: BulkJob, endpoint: Endpoint) -> tuple[list[Annotati
     parcel, limits = parcel_of(one, job), job.settings.limits
     questions = parcel.plain["questions"]
     options = {
-        **job.settings.sampling,
-        **dict(one.sampling),
+        **job.settings.options(one.sampling),
         "mode": job.settings.mode,
         "max_new_tokens": job.settings.max_new_tokens,
     }

@@ -22,6 +22,7 @@ import ray.data
 from ray.data import ActorPoolStrategy, DataContext
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from ray_jobs.annotate.batches import whole_batches
 from ray_jobs.annotate.board import Board, Tally
 from ray_jobs.annotate.fill import Parts, fill, parcel_of
 from ray_jobs.annotate.ledger import Ledger
@@ -30,6 +31,7 @@ from ray_jobs.annotate.parcel import pack
 from ray_jobs.annotate.pools import UNWRITTEN, Actor
 from ray_jobs.annotate.profile import Profile
 from ray_jobs.annotate.stages import Settings, rows_of
+from ray_jobs.annotate.stall import watch_stall
 from ray_jobs.annotate.summary import Progress, Summary
 from vglamm import checkpoint
 from vglamm.errors import EnvironmentProblem, WorkerLost
@@ -160,11 +162,12 @@ def pipeline(job: BulkJob, ledger: Ledger, missing: list[Job], board: Any, alone
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.max_errored_blocks = -1  # of a block whose worker dies again and again: its rows are written as lost
-    context.execution_no_progress_timeout_s = job.profile.stall
     context.print_on_execution_start = False  # the job has a display of its own
     context.issue_detectors_config.detectors = []  # they advise `memory=`, which is for the profile to say
-    blocks = [ray.put(pack([parcel_of(one, job)])) for one in missing]
-    data = ray.data.from_arrow_refs(blocks)
+    parcels = (parcel_of(one, job) for one in missing) if alone else whole_batches(missing, job)
+    data = ray.data.from_arrow_refs([ray.put(pack([parcel])) for parcel in parcels])
+    data.context.execution_options.preserve_order = True  # batches of neighbours
+    watch_stall(data.context, board, job.profile.stall)
     stages = WHOLE if job.profile.layout == "whole" else SPLIT
     with warnings.catch_warnings():
         # Without a bound Ray tries a row that kills its actor for ever; Ray 2.60 to 2.63 take the bound this way only.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -48,6 +48,13 @@ class Settings:
     quantise: str | None = None
     limits: Limits = field(default_factory=Limits)
 
+    def options(self, own: Mapping[str, Any]) -> dict[str, Any]:
+        """The sampling of one row, its own over the run's. How many frames are used is said by the row or by the run, not by both:
+        ``every_frame`` of a run is nothing to a row with ``fps``."""
+        rates = {"fps", "every_frame"}
+        dropped = rates if rates & set(own) else set()
+        return {name: value for name, value in self.sampling.items() if name not in dropped} | dict(own)
+
 
 def guarded(stage: Stage, parcels: list[Parcel]) -> list[Parcel]:
     """The stage on all that have not failed, in one call; if that fails, one by one, so that one bad item fails alone."""
@@ -80,14 +87,14 @@ class Decode:
             if not os.path.isdir(path):
                 limits.check_file(path)
             read = Parcel(parcel.position, parcel.plain | {"sha256": sha256(path)})
-            own = dict(parcel.plain["own_sampling"])
+            options = self.settings.options(parcel.plain["own_sampling"])
             try:
-                with closing(open_guarded(path, limits, fps=own.pop("source_fps", None))) as source:
-                    sampling = choose(source, self.config, **(self.settings.sampling | own))
+                with closing(open_guarded(path, limits, fps=options.pop("source_fps", None))) as source:
+                    sampling = choose(source, self.config, **options)
                     seen = vision_input(source, sampling, self.config)
             except VglammError as error:  # the row tells of which bytes
                 return read.fail(type(error).__name__, str(error))
-        known = {"sampling": asdict(sampling), "end": end_of(source)}
+        known = {"sampling": asdict(sampling), "end": end_of(source, options.get("end"))}
         arrays = {"spatial": seen.spatial} | ({} if seen.temporal is None else {"temporal": seen.temporal})
         return Parcel(read.position, read.plain | known, arrays)
 
@@ -109,10 +116,11 @@ class See:
 
 
 class Say:
-    """Visual tokens and questions -> replies; a question that cannot be asked gets its error instead. batch: of questions."""
+    """Visual tokens and questions -> replies; a question that cannot be asked gets its error instead. batch: of questions. beat:
+    called before each."""
 
-    def __init__(self, settings: Settings, device: str, batch: int) -> None:
-        self.settings, self.batch = settings, batch
+    def __init__(self, settings: Settings, device: str, batch: int, beat: Callable[[], None] = lambda: None) -> None:
+        self.settings, self.batch, self.beat = settings, batch, beat
         from vglamm.steps.language import LanguageStep
 
         self.step = LanguageStep.load(settings.model, device=device, dtype=settings.dtype, quantise=settings.quantise)
@@ -128,6 +136,7 @@ class Say:
 
     def _answered(self, asked: list[Any]) -> list[Reply | VglammError]:
         """All in one batch; if one of them cannot be asked, each alone."""
+        self.beat()
         try:
             return list(self.step(asked, max_new_tokens=self.settings.max_new_tokens))
         except VglammError as error:

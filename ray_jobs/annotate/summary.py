@@ -51,13 +51,18 @@ class Progress:
         """Time to the end at the pace so far; None before anything is done."""
         return (self.videos - self.done) * self.seconds / self.done if self.done else None
 
+    def _queued(self, number: int) -> int:
+        """Videos before a stage. What is done again is noted again, so that the differences may be below 0."""
+        before = self.stages.get(self.names[number - 1]) if number else None
+        return max((before.done if before else self.videos) - self.stages[self.names[number]].done, 0)
+
     def to_tree(self) -> dict[str, Any]:
         """One JSON line."""
         names = self.names
         stages = {
             name: {
                 "done": tally.done,
-                "queued": (self.stages[names[n - 1]].done if n and names[n - 1] in self.stages else self.videos) - tally.done,
+                "queued": self._queued(n),
                 "failed": tally.failed,
                 "per_second": round(tally.done / max(tally.last - tally.first, 1e-9), 3),
             }
@@ -139,14 +144,14 @@ class Summary:
 
     def to_tree(self) -> dict[str, Any]:
         """JSON. per_second: over the wall time of this run; of a stage, over the time between its first and its last work. waiting:
-        share of that time in which its workers did none."""
+        share of the run's wall time in which its workers did none."""
         stages = {
             name: {
                 "videos": tally.done,
                 "workers": len(tally.workers),
                 "busy_seconds": round(tally.seconds, 3),
                 "per_second": {what: self._pace(what, tally.last - tally.first) for what in MADE[name]},
-                "waiting": round(1 - min(tally.seconds / max((tally.last - tally.first) * len(tally.workers), 1e-9), 1.0), 4),
+                "waiting": round(1 - min(tally.seconds / max(self.seconds * len(tally.workers), 1e-9), 1.0), 4),
             }
             for name, tally in self.tallies.items()
         }

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import vglamm
-from benchmarks.bulk.job import SMALL, bulk_job, one_by_one
+from benchmarks.bulk.job import SMALL, bulk_job, one_by_one, told
 from ray_jobs.annotate.profile import Pool, Profile
 from ray_jobs.annotate.run import annotate
+from ray_jobs.annotate.stall import StallGuard
+from tests.integration import bulk
 from tests.integration.bulk import clips
 from vglamm import annotation
 from vglamm.errors import ConfigError, EnvironmentProblem
@@ -109,3 +112,47 @@ def test_rows_that_cannot_be_written_end_the_job_with_the_reason_and_are_not_los
     assert not list(out.glob("part-*"))
     (out / "rows").unlink()
     assert annotate(job).rows == {"failed: VideoUnreadable": 1, "ok": 5}
+
+
+@pytest.mark.slow
+def test_a_run_that_is_taken_up_again_forms_the_same_batches(talker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ray_jobs.annotate.run.Actor", bulk.Telling)
+    clips(tmp_path / "videos", 5)
+    (tmp_path / "videos" / "clip-001.txt").write_text("not a video")  # position 2, between two that are
+    calm, torn = tmp_path / "calm", tmp_path / "torn"
+    annotate(bulk_job(tmp_path / "videos", talker, calm, part=1))
+
+    def batches(out: Path) -> list[list[int]]:
+        return [json.loads(line) for line in bulk.told_batches(out, "language").read_text().splitlines()]
+
+    assert batches(calm) == [[0, 1], [2, 3], [4, 5]]
+    shutil.copytree(calm, torn)
+    for number in (3, 5):
+        (torn / f"part-{number:05d}.parquet").unlink()
+    kept = {path.name: path.read_bytes() for path in torn.glob("part-*")}
+    summary = annotate(bulk_job(tmp_path / "videos", talker, torn, part=1))
+    assert batches(torn) == [[2, 3], [4, 5]]
+    assert (summary.done, summary.tallies["language"].done, summary.tallies["decode"].failed) == (2, 2, 0), "without the fillers"
+    assert {name: (torn / name).read_bytes() for name in kept} == kept
+    assert told(torn) == told(calm)
+
+
+@pytest.mark.slow
+def test_a_video_may_take_long_but_nothing_may_hang(talker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, stall = tmp_path / "out", 8.0
+    mark = bulk.begun_mark(out)
+    clips(tmp_path / "videos", 1, frames=36)
+
+    def since_pixel_began() -> float:
+        return max(time.time() - mark.stat().st_mtime, 0.0) if mark.exists() else 0.0
+
+    monkeypatch.setattr(StallGuard.__init__, "__defaults__", (since_pixel_began,))
+    job = bulk_job(tmp_path / "videos", talker, out, profile=replace(one_by_one(SMALL), stall=stall))
+    monkeypatch.setattr("ray_jobs.annotate.run.Actor", bulk.Hung)
+    with pytest.raises(EnvironmentProblem, match="no progress of any stage for 8 s"):
+        annotate(job)
+    mark.unlink()
+    monkeypatch.setattr("ray_jobs.annotate.run.Actor", bulk.Slow)
+    summary = annotate(job)
+    assert summary.rows == {"ok": 1}
+    assert summary.tallies["pixel"].seconds > stall

@@ -56,6 +56,29 @@ def test_a_glob_far_away(memory: Place) -> None:
     assert [Path(path).name for path in Place.of("memory://bucket/videos/*.mp4").glob()] == ["a.mp4", "b.mp4"]
 
 
+def test_a_glob_looks_into_no_hidden_folder_that_it_does_not_name(tmp_path: Path) -> None:
+    for name in ("a.mp4", "deep/b.mp4", ".trash/c.mp4", "deep/.trash/d.mp4"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+
+    def found(pattern: str) -> list[str]:
+        return [os.path.relpath(path, tmp_path) for path in Place.of(tmp_path / pattern).glob()]
+
+    assert found("**/*.mp4") == ["a.mp4", "deep/b.mp4"]
+    assert found(".trash/*.mp4") == [".trash/c.mp4"]
+    assert found("**/.trash/*.mp4") == [".trash/c.mp4", "deep/.trash/d.mp4"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_address_of_this_machine_leads_to_its_file(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.touch()
+    assert Place.of(path.as_uri()).path == str(path)
+    with local_copy(path.as_uri(), Limits()) as copy:
+        assert copy == str(path)
+    assert Place.of("file://localhost/data/my%20clip.mp4").path == "/data/my clip.mp4"
+
+
 def test_what_is_not_there_or_too_large_is_told(memory: Place) -> None:
     with pytest.raises(VideoNotFound, match="no file at"), local_copy(memory.uri("/bucket/videos/no.mp4"), Limits()):
         pass

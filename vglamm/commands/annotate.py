@@ -53,6 +53,8 @@ def annotate(
     """Annotate many videos; the same command again does only what is missing."""
     if every_frame and fps is not None:
         raise ConfigError(f"--every-frame and --fps {fps:g}", "one of them", "drop one")
+    if fps is not None and not fps > 0:
+        raise ConfigError(f"--fps {fps:g}", "a number above 0", "leave it out for the model's own rate")
     if server is not None and ray is not None:
         raise ConfigError("--server and --ray", "one of them", "drop one")
     from ray_jobs.annotate import front

@@ -174,6 +174,18 @@ def test_each_stage_of_bulk_annotation_finds_a_node() -> None:
         assert holds(RAY["rayjob-annotate"], pool.labels, pool.cpus, pool.gpus), name
 
 
+def test_bulk_annotation_begins_on_the_nodes_that_are_there_before_any_is_asked_for() -> None:
+    from ray_jobs.annotate.placing import check_places
+    from ray_jobs.annotate.profile import load_profile
+
+    profile = load_profile(parse(shlex.split(RAY["rayjob-annotate"]["spec"]["entrypoint"])[1:]).params["profile"])
+    for name in ("rayjob-annotate", "raycluster"):
+        cluster = cluster_of(RAY[name])
+        assert cluster["enableInTreeAutoscaling"]
+        profile.check({"CPU": 0.0})
+        check_places(profile, [{"Alive": True, "Labels": {}, "Resources": {}}])
+
+
 def test_the_config_of_the_endpoint_is_what_serve_reads() -> None:
     from ray.serve.schema import ServeDeploySchema
 

@@ -13,8 +13,12 @@ from ray_jobs.evaluate.world import WorldTask
 from tests.unit.commands.conftest import Run
 from tests.unit.metrics.test_world import scores
 from vglamm import convert as conversion
+from vglamm.answer import Answer
+from vglamm.errors import DialogueError
 from vglamm.metrics.world_report import summarise
 from vglamm.presets import preset
+from vglamm.records import Reply
+from vglamm.walk import Session
 
 
 def test_train_passes_recipe_changes_and_name(
@@ -61,7 +65,8 @@ def test_evaluate_world_writes_the_same_report_twice_and_tells_mlflow(
     taught: list, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def evaluate_world(walk: object, task: WorldTask, on_clip: object) -> dict[str, Any]:
-        return {"task": asdict(task), "model": "m@1", "video": summarise(scores()), "anchor": summarise(scores())}
+        parts = {"video": summarise(scores()), "anchor": summarise(scores())}
+        return {"task": asdict(task), "model": "m@1", "questions": 40, "failed": 0, **parts}
 
     monkeypatch.setattr("ray_jobs.evaluate.world.evaluate_world", evaluate_world)
     tracked: list[tuple[object, ...]] = []
@@ -75,6 +80,7 @@ def test_evaluate_world_writes_the_same_report_twice_and_tells_mlflow(
     told = contents[0]["report.md"].decode()
     report = json.loads(contents[0]["report.json"])
     assert "- seed: `5`" in told
+    assert "0 of 40 questions failed" in told
     assert f"- model: `{report['model']}`" in told
     assert [line for line in told.splitlines() if line.startswith("# ")] == ["# video", "# anchor"]
     assert told.count("## all kinds, all levels") == 2
@@ -83,6 +89,25 @@ def test_evaluate_world_writes_the_same_report_twice_and_tells_mlflow(
     assert settings["task"] == "world"  # type: ignore[index]
     assert means["video/all/questions"] == report["video"]["questions"]  # type: ignore[index]
     assert [path.name for path in files] == ["report.json", "report.md"]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("controls", [True, False])
+def test_a_question_of_the_world_without_an_answer_is_told_and_gives_1(
+    taught: list, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], controls: bool
+) -> None:
+    def ground(self: Session, question: str, reply: Reply) -> Answer:
+        raise DialogueError("no room", "a shorter question", "ask less")
+
+    monkeypatch.setattr(Session, "ground", ground)
+    words = ("evaluate", "world", "--seed", 5, "--count", 2, "--difficulty", "easy", "--out", tmp_path)
+    assert run(*words, "--controls" if controls else "--no-controls") == 1
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["failed"] == report["questions"]
+    of_the_model = report["video"]["failed"] + report["anchor"]["failed"]
+    assert (report["failed"] >= of_the_model + report["video"]["blind_questions"] > of_the_model) == controls
+    told = f"{report['failed']} of {report['questions']} questions failed"
+    assert told in " ".join(capsys.readouterr().err.split())
+    assert told in (tmp_path / "report.md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,9 @@ def test_all_is_counted_and_two_are_asked(source: Path) -> None:
     endpoint = Spoken()
     text = told(asked_of(source), endpoint)
     files = [path for path in source.parent.rglob("*") if path.suffix in (".mp4", ".png")]
-    assert ["videos", "5"] in [line.split() for line in text.splitlines()]
+    lines = [line.split() for line in text.splitlines()]
+    assert ["videos", "5"] in lines
+    assert ["rows", "10"] in lines, "without those of what is skipped"
     assert "1 that are no video by their names (1 .txt): notes.txt" in text
     assert f"{sum(path.stat().st_size for path in files):,}, and 1 not found" in text
     assert "as measured there on 2, 2 at a time as --in-flight says" in text
@@ -61,6 +63,7 @@ def test_what_is_done_is_not_expected_again(source: Path) -> None:
     run(asked, address=None, tracking="off", console=Console(file=io.StringIO()), endpoint=Spoken())
     text = told(asked, Spoken())
     assert "0; 6 are done" in text
+    assert ["rows", "0"] in [line.split() for line in text.splitlines()]
     assert "1 that are no video by their names" in text
     assert "nothing is missing" in text
     with pytest.raises(ConfigError, match="another run"):

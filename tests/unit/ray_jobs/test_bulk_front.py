@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ray.data.exceptions import ExecutionTimeoutError
 from ray.exceptions import RayActorError
 from rich.console import Console
 
@@ -21,6 +20,7 @@ from ray_jobs.annotate.run import BulkJob
 from ray_jobs.annotate.stages import Settings
 from ray_jobs.annotate.summary import Progress, Summary
 from tests import fakes
+from tests.unit.ray_jobs.test_bulk_remote import Spoken
 from vglamm.errors import ConfigError, EnvironmentProblem
 
 
@@ -80,6 +80,14 @@ def test_a_share_is_read(tmp_path: Path, model: str, given: str | None, shares: 
     assert asked(tmp_path, model, shard=given).shares() == shares
 
 
+def test_a_share_without_videos_ends_well_and_is_tracked(tmp_path: Path, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tracked: list[object] = []
+    monkeypatch.setattr("ray_jobs.tracking.track_job", lambda *told: tracked.append(told))
+    empty, console = asked(tmp_path, model, shard="2/2"), Console(file=io.StringIO())
+    done = front.run(empty, address=None, tracking="local", console=console, endpoint=Spoken())
+    assert (done.rows, done.failed_share, len(tracked)) == ({}, 0.0, 1)
+
+
 @pytest.mark.parametrize("given", ["0/2", "3/2", "2", "a/b", "-1/2", "/"])
 def test_a_share_that_is_none_is_refused(tmp_path: Path, model: str, given: str) -> None:
     with pytest.raises(ConfigError, match="1 <= i <= n"):
@@ -93,6 +101,11 @@ def test_a_terminal_gets_a_table_of_the_stages() -> None:
     lines = [line.split() for line in out.getvalue().splitlines()]
     assert out.getvalue().startswith("2 of 10 videos, 8.0 s, about 32.0 s left")
     assert ["decode", "3", "7", "0", "1.00"] in [[word for word in line if word not in "│┃"] for line in lines]
+
+
+def test_what_is_done_twice_is_no_queue_of_less_than_nothing() -> None:
+    progress = Progress(3, 2, 0, {"decode": tally("decode", 1, 2), "vision": tally("vision", 1, 2, 3)}, 4.0)
+    assert {name: stage["queued"] for name, stage in progress.to_tree()["stages"].items()} == {"decode": 1, "vision": 0}
 
 
 def test_elsewhere_a_line_of_json_comes_every_half_minute_and_one_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,7 +141,7 @@ def on_ray(monkeypatch: pytest.MonkeyPatch) -> Callable[[Exception | Summary], N
 @pytest.mark.parametrize(
     ("end", "told"),
     [
-        (ExecutionTimeoutError("hung"), r"no progress of any stage for 1800 s.*the same command goes on"),
+        (EnvironmentProblem("a folder that is full", "room", "make some"), "a folder that is full"),
         (
             RayActorError(error_msg="The actor died.\nCheckpointError: no weights"),
             r"a Ray that failed \(RayActorError: Check.*no weights",
@@ -145,7 +158,9 @@ def test_a_ray_that_fails_is_an_error_of_ours(
     on_ray(summary())
     assert drive(job, address=None, console=Console(file=io.StringIO())).done == 2
     with pytest.raises(ConfigError, match="without a node labelled"):
-        drive(replace(job, profile=load_profile("cluster")), address=None, console=Console(file=io.StringIO()))
+        drive(
+            replace(job, profile=replace(load_profile("cluster"), elastic=False)), address=None, console=Console(file=io.StringIO())
+        )
 
 
 def summary() -> Summary:
@@ -168,9 +183,9 @@ def test_a_summary_tells_throughput_and_what_each_stage_waited() -> None:
         "videos": 2, "done_before": 1, "rows": 4, "failed": 2,
     }  # fmt: skip
     assert tree["this_run"]["per_second"] == {"frames": 4.0, "tokens": 3.0, "masks": 8.0, "videos": 0.2}
-    assert tree["stages"]["vision"]["waiting"] == 0.5, "it worked from 10 to 11 and from 13 to 14"
+    assert tree["stages"]["vision"]["waiting"] == 0.8, "it worked from 10 to 11 and from 13 to 14, of a run of 10 s"
     assert tree["stages"]["vision"]["per_second"] == {"seen": 2.0}
-    assert tree["stages"]["pixel"]["waiting"] == 0.0
+    assert tree["stages"]["pixel"]["waiting"] == 0.6
     assert tree["stages"]["pixel"]["per_second"] == {"frames": 10.0, "masks": 20.0}
     assert [worker["stage"] for worker in tree["workers"]] == ["pixel"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import closing
 from pathlib import Path
 
@@ -90,6 +91,27 @@ def test_a_glob_takes_what_fits(folder: Path) -> None:
     assert [Path(job.uri).name for job in read_manifest(f"{folder}/*.mp4", ["?"]).jobs] == ["a.mp4", "b.mp4"]
 
 
+def test_a_name_that_looks_like_a_glob_is_that_name(tmp_path: Path) -> None:
+    folder = tmp_path / "clips [raw]"
+    folder.mkdir()
+    (folder / "a [1].mp4").touch()
+    for source in (folder, folder / "a [1].mp4"):
+        assert [job.uri for job in read_manifest(str(source), ["?"]).jobs] == [str(folder / "a [1].mp4")]
+
+
+def test_a_name_that_is_no_text_is_told(tmp_path: Path) -> None:
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.mp4")).touch()
+    with pytest.raises(ConfigError, match=r"not UTF-8 \(b'.*caf\\xe9.mp4'\)"):
+        read_manifest(str(tmp_path), ["?"])
+
+
+def test_a_limit_may_be_written_as_tables_with_gaps_do(tmp_path: Path) -> None:
+    parquet.write_table(pa.table({"uri": ["a.mp4", "b.mp4"], "limit": [5.0, None]}), tmp_path / "t.parquet")
+    one, two = read_manifest(str(tmp_path / "t.parquet"), ["?"]).jobs
+    assert (one.sampling, two.sampling) == ({"limit": 5}, {})
+    assert isinstance(one.sampling["limit"], int)
+
+
 @pytest.mark.parametrize("suffix", [".parquet", ".jsonl", ".csv"])
 def test_tables_name_videos_questions_sampling_and_what_passes_through(tmp_path: Path, suffix: str) -> None:
     rows = [
@@ -133,6 +155,7 @@ def test_a_csv_keeps_ids_and_addresses_as_they_are_written(tmp_path: Path) -> No
         ({"uri": "a.mp4"}, "without a question"),
         ({"uri": "", "question": "?"}, "with uri ''"),
         ({"uri": "a.mp4", "question": "?", "text": "mine"}, "columns text"),
+        ({"uri": "a.mp4", "question": "?", "limit": 5.5}, "row 0 with limit 5.5"),
         ({"file": "a.mp4"}, "a column uri"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ GIB = 1024**3
 def test_named_profiles_load_and_fit_the_machine_they_are_for(name: str) -> None:
     profile = load_profile(name)
     assert profile.name == name
-    profile.check(
+    replace(profile, elastic=False).check(
         {
             "laptop": {"CPU": 2.0},
             "one-gpu": {"CPU": 8.0, "GPU": 1.0, "memory": 64.0 * GIB},
@@ -54,3 +55,18 @@ def test_a_profile_of_ones_own_with_a_wrong_key_is_refused(tmp_path: Path) -> No
 def test_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(ConfigError, match="cluster, eight-gpus, laptop, one-gpu"):
         load_profile("desktop")
+
+
+def test_an_elastic_cluster_is_not_judged_by_the_nodes_that_are_there() -> None:
+    profile = Profile("far", pixel=Pool(cpus=4.0, gpus=1.0))
+    with pytest.raises(ConfigError):
+        profile.check({"CPU": 1.0})
+    replace(profile, elastic=True).check({"CPU": 1.0})
+
+
+@pytest.mark.parametrize("content", [b"vision: {cpus: [", b"- a\n", b"name: caf\xe9\n", b"name: ${nothing}\n"])
+def test_a_file_that_is_no_profile_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"bad\.yaml"):
+        load_profile(str(path))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +20,7 @@ from ray_jobs.annotate.run import BulkJob
 from ray_jobs.annotate.stages import Decode, Settings, guarded, rows_of
 from serve.client import Answered
 from tests import fakes
+from tests.unit.media.clips import encode
 from tests.unit.ray_jobs.test_bulk_remote import Spoken
 from vglamm.errors import VideoUnreadable
 
@@ -85,6 +88,39 @@ def test_a_row_that_fails_tells_of_which_bytes_as_through_an_endpoint(tmp_path: 
         ("VideoUnreadable", hashlib.sha256(b"noise" * 100).hexdigest()), ("VideoNotFound", None),
     ]  # fmt: skip
     assert [(row.error_type, row.sha256) for row in there] == [(row.error_type, row.sha256) for row in here]
+
+
+@pytest.mark.parametrize(
+    ("run", "own", "options"),
+    [
+        ({"every_frame": True}, {"fps": 2.0}, {"fps": 2.0}),
+        ({"fps": 2.0}, {"every_frame": True}, {"every_frame": True}),
+        ({"fps": 2.0, "limit": 9}, {"fps": 3.0, "start": 1.0}, {"fps": 3.0, "limit": 9, "start": 1.0}),
+        ({"every_frame": True}, {"limit": 9}, {"every_frame": True, "limit": 9}),
+    ],
+)
+def test_the_sampling_of_a_row_goes_before_that_of_the_run(
+    tmp_path: Path, run: dict[str, Any], own: dict[str, Any], options: dict[str, Any]
+) -> None:
+    settings = Settings("m", run)
+    assert settings.options(own) == options
+    encode(tmp_path / "a.mp4", numbers=range(3), rate=3, size=(48, 32))
+    (tmp_path / "t.jsonl").write_text(json.dumps({"uri": "a.mp4", **own}) + "\n")
+    job = BulkJob(
+        read_manifest(str(tmp_path / "t.jsonl"), ["who?"]), settings, load_profile("laptop"), str(tmp_path), model="canned"
+    )
+    endpoint = Spoken()
+    rows_from(job.manifest.jobs[0], job, endpoint)
+    assert endpoint.options == [options | {"mode": "video", "max_new_tokens": None}]
+
+
+@pytest.mark.parametrize(("run", "own", "end"), [({}, {}, 1.0), ({"end": 0.5}, {}, 0.5), ({"end": 0.5}, {"end": 0.75}, 0.75)])
+def test_what_was_looked_at_ends_where_it_was_to_end(tmp_path: Path, run: dict[str, Any], own: dict[str, Any], end: float) -> None:
+    (tmp_path / "config.json").write_text(fakes.config().to_json())
+    encode(tmp_path / "a.mp4", numbers=range(4), rate=4, size=(48, 32))
+    parcel = Parcel(0, {"id": "a", "uri": str(tmp_path / "a.mp4"), "own_sampling": own})
+    [decoded] = Decode(Settings(str(tmp_path), run))([parcel])
+    assert decoded.plain["end"] == pytest.approx(end)
 
 
 class Refusing(Spoken):
