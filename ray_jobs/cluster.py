@@ -166,7 +166,7 @@ def train_worker(tree: dict[str, Any]) -> None:
         engine.load(found)
     preparer = objective.preparer()
     plan = ingest.micro_batches(recipe, step=state.step, consumed=state.consumed, rank=ranks.rank)
-    feed = ingest.streamed(preparer, plan, prefetch=recipe.data.prefetch)
+    feed = ingest.streamed(preparer, plan, producers=max(recipe.data.producers, 1), prefetch=recipe.data.prefetch)
     held_out = [preparer(i) for i in train.held_out_ids(recipe, ranks.rank, ranks.world)] if recipe.validation.every else []
 
     def keep(target: Path, now: Any) -> None:

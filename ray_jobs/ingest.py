@@ -99,8 +99,8 @@ def produced(preparer: Preparer, plan: Iterator[list[int]], *, producers: int, p
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def streamed(preparer: Preparer, plan: Iterator[list[int]], *, prefetch: int) -> Feed:
-    """Prepare in Ray Data tasks, a micro-batch each; they come back in the plan's order.
+def streamed(preparer: Preparer, plan: Iterator[list[int]], *, producers: int, prefetch: int) -> Feed:
+    """Prepare in Ray Data tasks, a micro-batch each, at most ``producers`` at a time; they come back in the plan's order.
 
     Each rank streams its own plan: what it sees depends neither on the speed of others nor on how a stream is split, and a resumed
     run begins at its next sample. A long plan is cut into executions of ``SEGMENT`` micro-batches.
@@ -112,8 +112,10 @@ def streamed(preparer: Preparer, plan: Iterator[list[int]], *, prefetch: int) ->
     context.execution_options.preserve_order = True
     context.enable_progress_bars = False
     while planned := list(islice(plan, SEGMENT)):
-        dataset = ray.data.range(len(planned), override_num_blocks=len(planned)).map(_row, fn_args=(blob, planned))
-        for table in dataset.iterator().iter_batches(batch_size=1, batch_format="pyarrow", prefetch_batches=prefetch):
+        places = ray.data.range(len(planned), override_num_blocks=len(planned))
+        dataset = places.map(_row, fn_args=(blob, planned), compute=ray.data.TaskPoolStrategy(size=producers))
+        ahead = producers * prefetch
+        for table in dataset.iterator().iter_batches(batch_size=1, batch_format="pyarrow", prefetch_batches=ahead):
             row = table.to_pylist()[0]
             yield planned[row["id"]], pickle.loads(row["items"])  # made by this run's own task
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ray_jobs.engine import Engine, learning_rate
 from ray_jobs.ingest import Feed, Item
+from ray_jobs.progress import INTERVAL
 from ray_jobs.recipes import Recipe
 from ray_jobs.store import State
 from vglamm.errors import ConfigError
@@ -56,7 +57,8 @@ class Alone:
 @dataclass
 class Loop:
     """One rank's part of a run. ``keep(folder, state)`` fills a checkpoint folder (all ranks call it); ``stop`` is asked after each
-    step and, if true on rank 0, ends the run with a checkpoint."""
+    step and, if true on rank 0, ends the run with a checkpoint. A report is made every ``log.every`` steps, and before ``INTERVAL``
+    seconds have passed without one, unless a step takes longer."""
 
     recipe: Recipe
     objective: Any
@@ -72,21 +74,25 @@ class Loop:
 
     def run(self) -> State:
         """To the last step, or until asked to stop; returns how far it came."""
-        recipe, saved = self.recipe, time.monotonic()
-        step = self.state.step
+        recipe, step = self.recipe, self.state.step
         if step == 0 and recipe.validation.every:
             self._report(step, validate=True, save=False)
+        saved = told = time.monotonic()
+        took = 0.0
         while step < recipe.steps:
-            minutes = (time.monotonic() - saved) / 60
-            timed = 0 < recipe.checkpoints.minutes <= minutes
-            save_now, stop_now = self._step(step, timed, self.stop())
+            now = time.monotonic()
+            timed = 0 < recipe.checkpoints.minutes <= (now - saved) / 60
+            late = now + 2 * took - told > INTERVAL  # the step after this one, if as long as the last, would end too late
+            save_now, stop_now, tell_now = self._step(step, timed, self.stop(), late)
+            took = time.monotonic() - now
             step += 1
             self.state = State(step, self.state.consumed + recipe.global_batch)
             last = step == recipe.steps or stop_now
             save = last or save_now or _due(step, recipe.checkpoints.every)
             validate = bool(recipe.validation.every) and (step == recipe.steps or _due(step, recipe.validation.every))
-            if save or validate or _due(step, recipe.log.every):
+            if save or validate or tell_now or _due(step, recipe.log.every):
                 self._report(step, validate, save)
+                told = time.monotonic()
             if save:
                 saved = time.monotonic()
             if stop_now:
@@ -94,8 +100,8 @@ class Loop:
         self.feed.close()
         return self.state
 
-    def _step(self, step: int, save: bool, stop: bool) -> tuple[bool, bool]:
-        """One step. The wishes of rank 0 to save and to stop travel with the totals, so that all ranks agree."""
+    def _step(self, step: int, *wishes: bool) -> list[bool]:
+        """One step. The wishes of rank 0 (to save, to stop, to report) travel with the totals, so that all ranks agree."""
         begun, waited = time.perf_counter(), 0.0
         batches, counts, seen = [], None, []
         for _ in range(self.recipe.batch.accumulation):
@@ -105,12 +111,12 @@ class Loop:
             batch = self.objective.collate(items)
             counted = self.objective.count(batch).double()
             counts = counted if counts is None else counts + counted
-            batches.append(_moved(batch, self.engine.device))
+            batches.append(moved(batch, self.engine.device))
             seen.extend(ids)
         assert counts is not None
-        first = self.ranks.rank == 0
-        shared = self.ranks.sum(torch.cat([counts.cpu(), torch.tensor([save and first, stop and first], dtype=torch.float64)]))
-        totals = shared[:-2].float().to(self.engine.device)
+        heard = torch.tensor([wish and self.ranks.rank == 0 for wish in wishes], dtype=torch.float64)
+        shared = self.ranks.sum(torch.cat([counts, heard]))
+        totals = shared[: len(counts)].float().to(self.engine.device)
         terms: list[dict[str, Tensor]] = []
         for m, batch in enumerate(batches):
             torch.manual_seed(hash((self.recipe.seed, step, m, self.ranks.rank)))  # dropout of a resumed step is that of the step
@@ -118,7 +124,7 @@ class Loop:
         norm = self.engine.step(step)
         self.samples.append((step, seen))
         self.window.append({"step": step, "terms": terms, "norm": norm, "wait": waited, "seconds": time.perf_counter() - begun})
-        return bool(shared[-2]), bool(shared[-1])
+        return [bool(wish) for wish in shared[len(counts) :]]
 
     def _micro_batch(self, batch: Any, totals: Tensor) -> dict[str, Tensor]:
         terms = self.engine.forward(batch, totals)
@@ -135,11 +141,11 @@ class Loop:
 
     def _lines(self) -> list[dict[str, float]]:
         """The window's steps over all ranks; a loss or norm that is no number ends the run."""
-        mine = [[{name: float(value) for name, value in part.items()} for part in entry["terms"]] for entry in self.window]
+        mine = [[plain(terms) for terms in entry["terms"]] for entry in self.window]
         window, self.window, everyone = self.window, [], self.ranks.gather(mine)
         out = []
         for i, entry in enumerate(window):
-            terms = joined([part for rank in everyone for part in rank[i]], getattr(self.objective, "summed", ()))
+            terms = joined([part for rank in everyone for part in rank[i]])
             line = {"step": entry["step"], **terms, "norm": entry["norm"]}
             if not (math.isfinite(line["loss"]) and math.isfinite(line["norm"])):
                 raise ConfigError(
@@ -150,51 +156,55 @@ class Loop:
         return out
 
     def _validate(self) -> Report:
-        """Metrics over the held-out items, in eval mode and without gradients: means over items, by the chunks of all ranks."""
+        """The terms of all held-out items of all ranks, as if they were one batch, in eval mode and without gradients."""
         self.objective.eval()
-        size, shares = self.recipe.batch.per_worker, []
         with torch.random.fork_rng(), torch.no_grad():
-            for i in range(0, len(self.held_out), size):
-                chunk = self.held_out[i : i + size]
-                shares.append((len(chunk), self.objective.validate(chunk)))
+            counts = torch.stack([self.objective.count(batch).double() for batch in self._held_out()]).sum(0)
+            totals = self.ranks.sum(counts).float().to(self.engine.device)
+            mine = [plain(self.objective.validate(moved(batch, self.engine.device), totals)) for batch in self._held_out()]
             wanted = self.recipe.validation.pictures if self.ranks.rank == 0 and hasattr(self.objective, "pictures") else 0
-            pictures = self.objective.pictures(self.held_out[:wanted]) if wanted else {}
+            shown = self.held_out[:wanted]
+            pictures = self.objective.pictures(moved(self.objective.collate(shown), self.engine.device)) if shown else {}
         set_modes(self.objective)
-        return {"validation": means([share for part in self.ranks.gather(shares) for share in part]), "pictures": pictures}
+        return {"validation": joined([terms for rank in self.ranks.gather(mine) for terms in rank]), "pictures": pictures}
+
+    def _held_out(self) -> Iterator[Any]:
+        """The held-out items as batches of ``batch.per_worker``, made anew each time: masks of all of them at once are many."""
+        size = self.recipe.batch.per_worker
+        for i in range(0, len(self.held_out), size):
+            yield self.objective.collate(self.held_out[i : i + size])
 
 
-def joined(parts: list[dict[str, float]], summed: Sequence[str]) -> dict[str, float]:
-    """Terms of all micro-batches and ranks of a step: "loss" and those in ``summed`` are shares of a global sum and add up; others
-    (accuracies, overlaps) are averaged over the micro-batches that have them."""
-    values: dict[str, list[float]] = {}
+def joined(parts: list[dict[str, float | list[float]]]) -> dict[str, float]:
+    """Terms of all batches and ranks: numbers are shares of one sum and add up; pairs are the sum and the number of a mean, and a
+    mean over nothing is left out."""
+    sums: dict[str, float] = {}
+    pairs: dict[str, tuple[float, float]] = {}
     for part in parts:
         for name, value in part.items():
-            values.setdefault(name, []).append(value)
-    return {name: sum(found) if name == "loss" or name in summed else sum(found) / len(found) for name, found in values.items()}
+            if isinstance(value, list):
+                total, number = pairs.get(name, (0.0, 0.0))
+                pairs[name] = (total + value[0], number + value[1])
+            else:
+                sums[name] = sums.get(name, 0.0) + value
+    return sums | {name: total / number for name, (total, number) in pairs.items() if number}
 
 
-def means(shares: list[tuple[int, dict[str, float]]]) -> dict[str, float]:
-    """Weighted mean of each metric over the shares that have it: a kind of dialogue that a chunk lacks does not count as 0."""
-    sums: dict[str, tuple[float, float]] = {}
-    for weight, metrics in shares:
-        for name, value in metrics.items():
-            if math.isfinite(value):
-                total, weights = sums.get(name, (0.0, 0.0))
-                sums[name] = (total + weight * value, weights + weight)
-    return {name: total / weights for name, (total, weights) in sorted(sums.items())}
+def plain(terms: dict[str, Tensor]) -> dict[str, float | list[float]]:
+    """Terms as numbers and pairs of numbers."""
+    return {name: value.tolist() for name, value in terms.items()}
 
 
 def _due(step: int, every: int) -> bool:
     return every > 0 and step % every == 0
 
 
-def _moved(value: Any, device: torch.device) -> Any:
-    if device.type == "cpu":
-        return value
+def moved(value: Any, device: torch.device) -> Any:
+    """A batch with all its tensors on the device: the one way from ``collate`` to the model."""
     if isinstance(value, Tensor):
         return value.to(device, non_blocking=True)
     if isinstance(value, dict):
-        return {key: _moved(entry, device) for key, entry in value.items()}
+        return {key: moved(entry, device) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(_moved(entry, device) for entry in value)
+        return type(value)(moved(entry, device) for entry in value)
     return value

@@ -1,4 +1,4 @@
-"""Where a run is: a live line on a terminal, one line every 30 seconds elsewhere."""
+"""Where a run is: a live line on a terminal, one line every 30 seconds elsewhere (or after each step, if that takes longer)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ray_jobs.tracking import window
 
 INTERVAL = 30.0
+"""Seconds without a word, at most. A report comes before they have passed."""
 
 
 class Display:
-    """Shows reports as they come. console: stderr unless given; interval: seconds between lines where it is no terminal."""
+    """Shows reports as they come. console: stderr unless given; interval: least seconds between lines where it is no terminal. Half
+    of ``INTERVAL``, since reports come in uneven steps: none that ends a silence may be passed over."""
 
-    def __init__(self, name: str, console: Console | None = None, interval: float = INTERVAL) -> None:
+    def __init__(self, name: str, console: Console | None = None, interval: float = INTERVAL / 2) -> None:
         self.name, self.interval, self.last = name, interval, float("-inf")
         self.console = console or Console(stderr=True)
         self.bar: Progress | None = None

@@ -12,7 +12,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from vglamm.config import from_tree
+from vglamm.config import from_tree, text_of
 from vglamm.errors import ConfigError
 from vglamm.language.config import LoraSettings
 
@@ -24,7 +24,8 @@ DECAYS = ("linear", "cosine", "none")
 class Data:
     """start: first sample id (a seed of the generated world). count: None draws new ids for ever; a number cycles through that many
     ids, shuffled anew in each round. difficulty: passed to the objective as a setting. producers: processes that prepare samples
-    (0: in line; under Ray: CPU tasks per worker). prefetch: micro-batches prepared ahead, for each producer."""
+    (0: in line; under Ray: CPU tasks of each worker at a time, at least one). prefetch: micro-batches prepared ahead, for each
+    producer."""
 
     start: int = 0
     count: int | None = None
@@ -91,7 +92,8 @@ class Validation:
 
 @dataclass(frozen=True)
 class Log:
-    """every: steps between reports. tracking: "local" (SQLite in the storage folder), "off", or the URI of an MLflow server."""
+    """every: steps between reports; slow steps are reported after 30 s. tracking: "local" (SQLite in the storage folder), "off", or
+    the URI of an MLflow server."""
 
     every: int = 20
     tracking: str = "local"
@@ -168,10 +170,10 @@ class Recipe:
             raise ConfigError(", ".join(low), "at least 1", "fix the recipe")
         if len(self.optimiser.betas) != 2:
             raise ConfigError(f"optimiser.betas={self.optimiser.betas}", "two numbers", "fix the recipe")
-        if self.validation.every and self.validation.count % self.workers:
+        if self.validation.every and (self.validation.count < 1 or self.validation.count % self.workers):
             raise ConfigError(
                 f"validation.count={self.validation.count} for {self.workers} workers",
-                "a multiple of the workers",
+                "a multiple of the workers, at least one for each",
                 "fix validation.count",
             )
 
@@ -239,7 +241,7 @@ def _text(source: str) -> str:
     if path.suffix in (".yaml", ".yml"):
         if not path.is_file():
             raise ConfigError(f"no recipe at {source}", "a YAML file", "check the path")
-        return path.read_text(encoding="utf-8")
+        return text_of(path)
     if source not in names():
         raise ConfigError(f"recipe {source!r}", f"a path to a YAML file or one of {', '.join(names())}", "choose one of them")
     return str((_shipped() / f"{source}.yaml").read_text(encoding="utf-8"))

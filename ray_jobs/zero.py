@@ -24,6 +24,7 @@ from ray_jobs.engine import Optimisers, Terms, adamw, learning_rate
 from ray_jobs.moments import FIRST, MASTER, SECOND, Moments, write_moments
 from ray_jobs.precision import exact_attention
 from ray_jobs.recipes import Recipe
+from vglamm.errors import CheckpointError
 
 
 def settings(recipe: Recipe) -> dict[str, Any]:
@@ -111,6 +112,10 @@ class ZeroEngine:
             self.optimiser.load(folder, self.named)
             return
         moments = Moments(folder, self.named)
+        half = [name for name in self.named if moments.get(FIRST, name) is not None and moments.get(SECOND, name) is None]
+        if half:
+            got = f"{len(half)} tensors that Muon trained ({', '.join(half[:3])}), at ZeRO {self.recipe.zero}"
+            raise CheckpointError(got, "moments of AdamW", "keep zero 0, or start a run of another name with `init`")
         self.before = max(moments.steps.values(), default=0)
         for flat in self._flats():
             self.inner.state[flat]["step"].fill_(self.before)

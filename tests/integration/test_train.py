@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from ray_jobs.ingest import micro_batches
+from ray_jobs.ingest import micro_batches, streamed
 from ray_jobs.recipes import Recipe
 from ray_jobs.record import read
 from ray_jobs.train import run_local
 from tests import fakes
 from tests.unit.objectives import sets
 from tests.unit.ray_jobs.conftest import lines_preset, lines_recipe
+from tests.unit.ray_jobs.draw import Jealous
 from vglamm import checkpoint
 from vglamm.errors import ConfigError
 from vglamm.model import VideoGLaMM
@@ -90,6 +91,13 @@ def test_one_worker_and_two_sharded_ones_train_alike(lines_recipe: Make, whole: 
     )
     assert sorted({line["rank"] for line in read(two.folder, "samples")}) == [0, 1]
     assert _tracked(one) == (["FINISHED"], [2, 4, 6])
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_producers_are_the_tasks_at_a_time_and_keep_the_order(tmp_path: Path) -> None:
+    plan = [[i, i + 50] for i in range(12)]
+    found = list(streamed(Jealous(4, 1.0, str(tmp_path)), iter(plan), producers=1, prefetch=3))
+    assert [ids for ids, _ in found] == plan == [[item["id"] for item in items] for _, items in found]
 
 
 @pytest.mark.usefixtures("local_ray")

@@ -2,8 +2,11 @@
 draws from real sets), collates them and turns a batch into losses. A training loop needs nothing else of the model.
 
 An objective has: ``preparer()`` -> picklable callable, id -> dict of numpy arrays; ``collate(items)`` -> batch;
-``count(batch)`` -> float32[k], what its sums are divided by over the global batch; ``forward(batch, totals)`` -> losses with
-"loss" the term to minimise; ``validate(items)`` -> metrics. Auxiliary weights live in the objective, not in the model.
+``count(batch)`` -> float32[k], what its sums are divided by over the global batch; ``forward(batch, totals)`` -> terms with
+"loss" the one to minimise; ``validate(batch, totals)`` -> the same and what only validation asks for; if it can draw,
+``pictures(batch)`` -> pictures by name. The loop moves what is collated to the device of the model. A term is a scalar, the batch's
+share of a sum over the global batch (or over all held-out items), or a pair [sum, number] of a mean over what the number counts:
+both add up however samples are cut into batches. Auxiliary weights live in the objective, not in the model.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from vglamm.language.dialogue import IGNORED, Scribe
 from vglamm.loss import Totals, Weights, count, losses
 from vglamm.model import Batch, Output, VideoGLaMM
 from vglamm.objectives.lessons import Item, LessonPreparer
-from vglamm.objectives.segmentation import draw_strips
+from vglamm.objectives.segmentation import draw_strips, mean_of
 from vglamm.pixel.decoder import to_source
 
 
@@ -29,8 +29,6 @@ class Finetuning(nn.Module):
     corpora: how often each set is drawn, by name. videos, images: their roots. held_out: share of each set's videos kept for
     validation. frames: grounding frames of a sample. questions: of one video at most. ce, bce, dice: weights of the terms.
     """
-
-    summed = ("ce", "bce", "dice")
 
     def __init__(
         self,
@@ -94,31 +92,33 @@ class Finetuning(nn.Module):
         return {"loss": found.total, "ce": found.ce.detach(), "bce": found.bce.detach(), "dice": found.dice.detach()}
 
     @torch.no_grad()
-    def validate(self, items: list[Item]) -> dict[str, float]:
+    def validate(self, batch: dict[str, Any], totals: Tensor) -> dict[str, Tensor]:
         """The terms; ``token``: share of supervised tokens that are the most likely ones; ``iou``: mean over masks and frames that
         show the object, of the mask that a pixel belongs to where its logit is above 0."""
-        batch = Batch(**self.collate(items))
-        output = self.model(batch)
-        terms = {name: float(value) for name, value in self._terms(batch, output, count(batch)).items()}
-        targets = batch.labels_RL[:, 1:]
+        whole = Batch(**batch)
+        output = self.model(whole)
+        targets = whole.labels_RL[:, 1:]
         wanted = targets != IGNORED
         said = self.model.language.logits(output.hidden_RLD[:, :-1][wanted]).argmax(-1)
-        terms["token"] = float((said == targets[wanted]).float().mean())
-        overlaps = [_overlap(logits.masks, target) for logits, target in zip(output.masks, batch.masks, strict=True)]
-        return terms | {"iou": float(torch.cat([*overlaps, torch.zeros(0)]).nanmean())}
+        overlaps = [_overlap(logits.masks, target) for logits, target in zip(output.masks, whole.masks, strict=True)]
+        return {
+            **self._terms(whole, output, Totals(float(totals[0]), float(totals[1]))),
+            "token": mean_of(said == targets[wanted]),
+            "iou": mean_of(torch.cat(overlaps)) if overlaps else totals.new_zeros(2),
+        }
 
     @torch.no_grad()
-    def pictures(self, items: list[Item]) -> dict[str, NDArray[np.uint8]]:
+    def pictures(self, batch: dict[str, Any]) -> dict[str, NDArray[np.uint8]]:
         """The grounding frames of each video side by side, with the masks of the model's own prompts."""
-        batch = Batch(**self.collate(items))
-        output = self.model(batch)
-        videos = [batch.video_of[row] for row, _ in batch.segs]
+        whole = Batch(**batch)
+        output = self.model(whole)
+        videos = [whole.video_of[row] for row, _ in whole.segs]
         shown = [
             {"frames": frames, "prompts": output.prompts_SC[[i for i, video in enumerate(videos) if video == b]]}
-            for b, frames in enumerate(batch.frames)
+            for b, frames in enumerate(whole.frames)
         ]
         masks = [logits.masks for logits in output.masks]
-        return draw_strips(shown, masks, [torch.ones(len(mask)) for mask in masks])
+        return draw_strips(shown, masks, [mask.new_ones(len(mask)) for mask in masks])
 
 
 def _overlap(logits_Khw: Tensor, target_KHW: Tensor) -> Tensor:

@@ -23,15 +23,16 @@ from vglamm.language.dialogue import IGNORED, Scribe
 from vglamm.model import VideoGLaMM
 from vglamm.objectives.moments import frames_said
 from vglamm.objectives.questions import Item, QuestionPreparer
-from vglamm.objectives.segmentation import Segmentation
+from vglamm.objectives.segmentation import Segmentation, mean_of
 from vglamm.objectives.starts import start_words
 from vglamm.vision.adapter import pool_grid
 
 
 class Grounding(nn.Module):
     """Loss: cross-entropy of the answers, squared error of prompts against their codes (``code`` times), and with ``masks`` the
-    loss of :class:`Segmentation` on the prompts. No weights of its own. Of each kind of question it also tells how often a
-    prompt's nearest code is that of the object it means.
+    loss of :class:`Segmentation` on the prompts. No weights of its own. Of each kind of question it also tells ``found_KIND``, how
+    often a prompt's nearest code is that of the object it means; ``exact_KIND``, the share of one-turn answers whose every token is
+    the most likely one; ``mask_iou_KIND``, the mean over prompts of the overlap over their taught frames.
 
     noise: standard deviation added to code tokens. hide: share of code patches blanked. fresh: the language model knows nothing yet
     and begins as :func:`start_words` says. ground: share of visual tokens without an object that a training step shows, drawn anew
@@ -39,7 +40,6 @@ class Grounding(nn.Module):
     cross-entropy of :func:`frames_said`.
     """
 
-    summed = ("ce", "code", "frames", "mask_bce", "mask_dice", "mask_objectness")
     turn: Tensor
 
     def __init__(
@@ -134,9 +134,9 @@ class Grounding(nn.Module):
         kept = batch["branch"] >= 0
         for row, item in enumerate(batch["items"]):
             visual = slice(int(item["start"]), int(item["start"]) + len(item["shown"]))
-            kept[row, visual] = item["shown"] | (torch.rand(len(item["shown"])) < share)
+            kept[row, visual] = item["shown"] | (torch.rand(len(item["shown"]), device=kept.device) < share)
         order = (~kept).byte().argsort(dim=1, stable=True)[:, : int(kept.sum(1).max())]  # rows with fewer keep more of the ground
-        rows = torch.arange(len(kept))[:, None]
+        rows = torch.arange(len(kept), device=kept.device)[:, None]
         seen = batch["seen"][rows[..., None], 0, order[:, :, None], order[:, None]][:, None]
         states = language.branched(inputs[rows, order], seen, batch["positions"][rows, order])
         last, halfway = (torch.zeros_like(inputs).index_put((rows, order), hidden) for hidden in states)
@@ -144,8 +144,8 @@ class Grounding(nn.Module):
 
     @staticmethod
     def _judged(prompts: list[Tensor], items: list[dict[str, Tensor]]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Of all prompts the squared error against the codes of what they mean; for each kind of question the share of prompts
-        whose nearest code, of all objects of the scene, is the right one."""
+        """Of all prompts the squared error against the codes of what they mean; for each kind of question the prompts whose nearest
+        code, of all objects of the scene, is the right one, and all."""
         error = prompts[0].sum() * 0
         hits: dict[int, list[bool]] = {}
         for found_SC, item in zip(prompts, items, strict=True):
@@ -154,7 +154,7 @@ class Grounding(nn.Module):
             error = error + apart_SO.gather(1, meant_S[:, None]).sum()
             for kind, hit in zip(item["meant_kinds"].tolist(), (apart_SO.argmin(1) == meant_S).tolist(), strict=True):
                 hits.setdefault(kind, []).append(hit)
-        return error, {f"found_{KINDS[kind]}": torch.tensor(sum(some) / len(some)) for kind, some in hits.items()}
+        return error, {f"found_{KINDS[kind]}": mean_of(torch.tensor(some)) for kind, some in hits.items()}
 
     def _masks(self, items: list[dict[str, Tensor]], prompts: list[Tensor], totals: Tensor) -> dict[str, Tensor]:
         chosen = [
@@ -163,13 +163,12 @@ class Grounding(nn.Module):
             if len(item["picked"])
         ]
         if not chosen:  # a ghost prompt keeps the pixel part in the graph of every rank
+            language, masks = self.model.language, items[0]["masks"]
             ghost = {
                 **items[0],
-                "prompts": self.model.language.prompts_at(self.model.language.embed(torch.zeros(1, dtype=torch.long))),
-            }
-            ghost |= {
-                "masks": torch.zeros(1, *items[0]["masks"].shape[1:], dtype=torch.bool),
-                "twin": torch.zeros(1, dtype=torch.bool),
+                "prompts": language.prompts_at(language.embed(masks.new_zeros(1, dtype=torch.long))),
+                "masks": masks.new_zeros(1, *masks.shape[1:]),
+                "twin": masks.new_zeros(1),
             }
             out = self.segmentation[0]({"items": [ghost]}, totals)
             return {"loss": out["loss"] * 0}
@@ -177,8 +176,7 @@ class Grounding(nn.Module):
         kinds = torch.cat([item["picked_kinds"] for item in chosen])
         overlap_S = self.segmentation[0].overlap_SK.nanmean(1)
         for kind in kinds[kinds >= 0].unique().tolist():
-            mean = overlap_S[kinds == kind].nanmean()
-            out |= {} if mean.isnan() else {f"iou_{KINDS[kind]}": mean}
+            out[f"iou_{KINDS[kind]}"] = mean_of(overlap_S[kinds == kind])
         return out
 
     def _tokens(self, items: list[dict[str, Tensor]]) -> list[Tensor]:
@@ -203,14 +201,14 @@ class Grounding(nn.Module):
     def _patches(self, owner: Tensor, codes: Tensor) -> Tensor:
         frames = owner.shape[0]
         table = torch.cat([codes.new_zeros(1, *codes.shape[1:]), codes])
-        raw = table[owner, torch.arange(frames)[:, None]]
+        raw = table[owner, torch.arange(frames, device=owner.device)[:, None]]
         if self.training:
-            raw = raw * (torch.rand(owner.shape) >= self.hide)[..., None]
+            raw = raw * (torch.rand(owner.shape, device=owner.device) >= self.hide)[..., None]
         tokens = raw @ self.turn
         return tokens + self.noise * torch.randn_like(tokens) if self.training else tokens
 
     def _exact(self, batch: dict[str, Any], said: Tensor, wanted: Tensor) -> dict[str, Tensor]:
-        """Share of one-turn answers whose every token is the most likely one, which is what greedy decoding would write."""
+        """By kind, one-turn answers whose every token is the most likely one, which greedy decoding would write, and all."""
         right = torch.ones_like(wanted)
         right[wanted] = said == batch["labels"][wanted]
         found: dict[str, list[bool]] = {}
@@ -218,15 +216,14 @@ class Grounding(nn.Module):
             for number, kind in enumerate(item["kinds"].tolist(), start=1):
                 if kind >= 0:
                     found.setdefault(KINDS[kind], []).append(bool(right[row][batch["branch"][row] == number].all()))
-        return {f"exact_{kind}": torch.tensor(sum(hits) / len(hits)) for kind, hits in found.items()}
+        return {f"exact_{kind}": mean_of(torch.tensor(hits)) for kind, hits in found.items()}
 
     @torch.no_grad()
-    def pictures(self, items: list[Item]) -> dict[str, NDArray[np.uint8]]:
+    def pictures(self, batch: dict[str, Any]) -> dict[str, NDArray[np.uint8]]:
         """Strips of frames with the masks of the model's own prompts (none before masks are trained)."""
-        if "masks" not in items[0]:
-            return {}
-        batch = self.collate(items)
         language, given = self.model.language, batch["items"]
+        if "masks" not in given[0]:
+            return {}
         inputs = language.fuse(language.embed(batch["ids"]), self._tokens(given), [int(item["start"]) for item in given])
         hidden, _ = language.branched(inputs, batch["seen"], batch["positions"])
         prompted = [
@@ -240,6 +237,5 @@ class Grounding(nn.Module):
         return self.segmentation[0].strips(prompted) if prompted else {}
 
     @torch.no_grad()
-    def validate(self, items: list[Item]) -> dict[str, float]:
-        batch = self.collate(items)
-        return {name: float(value) for name, value in self.forward(batch, self.count(batch)).items()}
+    def validate(self, batch: dict[str, Any], totals: Tensor) -> dict[str, Tensor]:
+        return self.forward(batch, totals)

@@ -26,7 +26,7 @@ def frames_said(
 
     halfway: float[B, L, D]. items: ``start``, ``shown`` and ``image`` of each row. digits: ids of the numbers of frames.
     """
-    numbers = frame_numbers(vision)
+    numbers = frame_numbers(vision).to(halfway.device)
     hidden, frames = [halfway[:0, 0]], [numbers[:0]]
     for row, item in enumerate(items):
         if len(item["shown"]) == len(numbers) and not bool(item["image"]):  # not blind

@@ -18,6 +18,7 @@ from vglamm.errors import ConfigError
 from vglamm.media import resize
 from vglamm.model import VideoGLaMM
 from vglamm.objectives import dense
+from vglamm.objectives.segmentation import mean_of
 from vglamm.objectives.starts import start_grouping
 
 Item = dict[str, NDArray[Any]]
@@ -84,9 +85,9 @@ class PerceptionPreparer:
 class Perception(nn.Module):
     """Loss: squared error of every patch's token against its code (background: zero), and cross-entropy of each attribute as read
     off the token by its distance to the known codes. Its only weights are the heads of ``dense``. fresh: the towers know nothing
-    yet and begin as :func:`start_grouping` says."""
+    yet and begin as :func:`start_grouping` says. Also told, for each tower: share of object patches whose attribute is read right,
+    of those that have it."""
 
-    summed = ("spatial_error", "spatial_background", "temporal_error", "temporal_background")
     turn: Tensor
     names: Tensor
 
@@ -163,7 +164,7 @@ class Perception(nn.Module):
                 logits = self._logits(raw[known], name)
                 share = known.sum() / totals[2 * i].clamp(min=1)
                 loss = loss + functional.cross_entropy(logits, wanted[known, a]) * share
-                terms[f"{kind}_{name}"] = (logits.argmax(-1) == wanted[known, a]).float().mean().detach()
+                terms[f"{kind}_{name}"] = mean_of(logits.argmax(-1) == wanted[known, a])
         if self.heads:
             found = dense.losses(self.heads, features, batch, totals)
             loss = loss + found.pop("loss")
@@ -175,11 +176,8 @@ class Perception(nn.Module):
         return SHARPNESS * (part @ self.names.T if name == "name" else part)
 
     @torch.no_grad()
-    def validate(self, items: list[Item]) -> dict[str, float]:
-        """Share of object patches whose attribute is read right, for each tower."""
-        batch = self.collate(items)
-        out = self.forward(batch, self.count(batch))
-        return {name: float(value) for name, value in out.items()}
+    def validate(self, batch: dict[str, Any], totals: Tensor) -> dict[str, Tensor]:
+        return self.forward(batch, totals)
 
 
 _RESIZED = {"spatial": resize.spatial, "temporal": resize.temporal}

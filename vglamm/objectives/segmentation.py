@@ -84,9 +84,8 @@ class SegmentationPreparer:
 
 class Segmentation(nn.Module):
     """Loss: 2 BCE + 0.5 Dice of masks where an object is visible (before the objectness gate), and BCE of the objectness
-    everywhere, for frames carried by memory and for single frames."""
-
-    summed = ("bce", "dice", "objectness")
+    everywhere, for frames carried by memory and for single frames. Also told: ``gate``, share of (object, frame) pairs whose
+    objectness is right; ``iou_tracked`` and ``iou_single``, mean over the pairs that are taught."""
 
     def __init__(self, model: VideoGLaMM, tokenizer: Any, *, fresh: bool = True, **data: Any) -> None:
         super().__init__()
@@ -119,22 +118,21 @@ class Segmentation(nn.Module):
         score = functional.binary_cross_entropy_with_logits(objectness_SK, seen.float(), reduction="sum") / totals[1].clamp(min=1)
         at_source = to_source(logits_SK[taught], (target.shape[-2], target.shape[-1]))
         bce, dice = (term / totals[0].clamp(min=1) for term in mask_loss(at_source, target[taught]))
-        terms = {"bce": bce, "dice": dice, "objectness": score, "gate": ((objectness_SK > 0) == seen).float().mean()}
+        terms = {"bce": bce, "dice": dice, "objectness": score, "gate": mean_of((objectness_SK > 0) == seen)}
         with torch.no_grad():
             overlap = logits_SK.new_full(taught.shape, float("nan"))
             overlap[taught] = _iou(at_source > 0, target[taught] > 0)
             self.overlap_SK = overlap
             tracked = int(items[0]["track"])
-            terms |= {"iou_tracked": overlap[:, :tracked].nanmean(), "iou_single": overlap[:, tracked:].nanmean()}
-        shown = {name: value.detach() for name, value in terms.items() if not value.isnan()}
-        return {"loss": 2 * bce + 0.5 * dice + 0.5 * score, **shown}
+            terms |= {"iou_tracked": mean_of(overlap[:, :tracked]), "iou_single": mean_of(overlap[:, tracked:])}
+        return {"loss": 2 * bce + 0.5 * dice + 0.5 * score, **{name: value.detach() for name, value in terms.items()}}
 
     def _logits(self, features: Any, items: list[dict[str, Tensor]]) -> tuple[Tensor, Tensor]:
         """Mask logits float[S, K, h, w] before the gate and objectness float[S, K] of all objects of all items in one batch."""
         pixel, tracked = self.model.pixel, int(items[0]["track"])
         prompts = torch.cat([item["prompts"] for item in items])
         count = len(items[0]["frames"])
-        video_S = torch.arange(len(items)).repeat_interleave(torch.tensor([len(item["prompts"]) for item in items]))
+        video_S = torch.cat([torch.full((len(item["prompts"]),), i, device=prompts.device) for i, item in enumerate(items)])
         masks, scores = [], []
         if tracked:
             tracker = Tracker(pixel, prompts, tracked)
@@ -142,21 +140,20 @@ class Segmentation(nn.Module):
                 scores.append(tracker.step(features[video_S * count + k], k).objectness)
                 masks.append(tracker.ungated)
         if single := count - tracked:
-            pairs = (video_S[:, None] * count + torch.arange(tracked, count)).flatten()
+            pairs = (video_S[:, None] * count + torch.arange(tracked, count, device=prompts.device)).flatten()
             out = pixel.masks(features, prompts.repeat_interleave(single, dim=0), pairs)
             masks += list(out.masks.unflatten(0, (len(prompts), single)).unbind(1))
             scores += list(out.objectness.unflatten(0, (len(prompts), single)).unbind(1))
         return torch.stack(masks, 1).float(), torch.stack(scores, 1).float()
 
     @torch.no_grad()
-    def validate(self, items: list[Item]) -> dict[str, float]:
-        batch = self.collate(items)
-        return {name: float(value) for name, value in self.forward(batch, self.count(batch)).items()}
+    def validate(self, batch: dict[str, Any], totals: Tensor) -> dict[str, Tensor]:
+        return self.forward(batch, totals)
 
     @torch.no_grad()
-    def pictures(self, items: list[Item]) -> dict[str, NDArray[np.uint8]]:
+    def pictures(self, batch: dict[str, Any]) -> dict[str, NDArray[np.uint8]]:
         """For each item a strip of its frames, uint8[h, frames * w, 3], with the masks of all prompts drawn in."""
-        return self.strips(self.collate(items)["items"])
+        return self.strips(batch["items"])
 
     def strips(self, batch: list[dict[str, Tensor]]) -> dict[str, NDArray[np.uint8]]:
         """The same of collated items, whose prompts may come from elsewhere."""
@@ -172,11 +169,11 @@ def draw_strips(
     strips: dict[str, NDArray[np.uint8]] = {}
     first = 0
     for number, item in enumerate(items):
-        frames = np.ascontiguousarray(item["frames"].permute(0, 2, 3, 1).numpy())
+        frames = np.ascontiguousarray(item["frames"].permute(0, 2, 3, 1).cpu().numpy())
         for s in range(len(item["prompts"])):
             shown = to_source(logits_SK[first + s], (frames.shape[1], frames.shape[2])) > 0
             shown &= (objectness_SK[first + s] > 0)[:, None, None]
-            for frame, mask in zip(frames, shown.numpy(), strict=True):
+            for frame, mask in zip(frames, shown.cpu().numpy(), strict=True):
                 draw_mask(frame, mask, colour(s), 0.5, 1)
         first += len(item["prompts"])
         strips[f"clip{number}"] = np.concatenate(list(frames), axis=1)
@@ -196,6 +193,12 @@ def start_present(model: VideoGLaMM) -> None:
                 parameter.mul_(0.3)
 
 
+def mean_of(values: Tensor) -> Tensor:
+    """float32[2]: sum and number of the values that are not NaN."""
+    there = values[~values.isnan()].float()
+    return torch.stack([there.sum(), there.new_tensor(float(len(there)))])
+
+
 def _visible(item: dict[str, Tensor]) -> Tensor:
     return item["masks"].flatten(2).sum(-1) >= item["least"]
 
@@ -204,7 +207,7 @@ def _decidable(item: dict[str, Tensor]) -> Tensor:
     """A twin's mask without memory is decided by its place alone, so only on its own first frame."""
     objects, frames = item["masks"].shape[:2]
     tracked = int(item["track"])
-    fixed = torch.ones(objects, frames, dtype=torch.bool)
+    fixed = item["masks"].new_ones(objects, frames, dtype=torch.bool)
     fixed[item["twin"], tracked + 1 :] = False
     return fixed
 

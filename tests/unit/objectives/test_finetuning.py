@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 import torch
 
+from ray_jobs.loop import joined, moved, plain
 from ray_jobs.recipes import load
 from ray_jobs.record import read as read_record
 from ray_jobs.train import run_local
 from tests import fakes
 from tests.unit.data.corpora.disk import LEFT, MIDDLE, RIGHT
 from tests.unit.objectives import sets
+from tests.unit.objectives.second_device import THERE, SecondDevice, put
 from vglamm.data.corpora.lessons import lesson
 from vglamm.data.corpora.mixture import HELD_OUT, Mixture
 from vglamm.errors import ConfigError, CorpusError
@@ -196,12 +198,29 @@ def test_every_micro_batch_reaches_every_trained_parameter(tune, name):
 
 def test_validation_tells_the_terms_and_the_overlap_where_the_object_is(tune):
     made = tune().eval()
-    told = made.validate([made.preparer()(HELD_OUT + i) for i in range(4)])
-    assert set(told) == {"loss", "ce", "bce", "dice", "token", "iou"}
-    assert 0 <= told["iou"] <= 1
-    pictures = made.pictures([made.preparer()(HELD_OUT + i) for i in range(2)])
+    items = [made.preparer()(HELD_OUT + i) for i in range(4)]
+    totals = made.count(made.collate(items))
+    whole, cut = (
+        joined([plain(made.validate(made.collate(items[i : i + size]), totals)) for i in range(0, 4, size)]) for size in (4, 1)
+    )
+    assert set(whole) == {"loss", "ce", "bce", "dice", "token", "iou"}
+    assert 0 <= whole["iou"] <= 1
+    assert cut == pytest.approx(whole, abs=1e-4)
+    pictures = made.pictures(made.collate(items[:2]))
     assert len(pictures) == 2
     assert all(picture.dtype == np.uint8 and picture.shape[2] == 3 for picture in pictures.values())
+
+
+def test_everything_stays_on_the_device_of_the_model(tune):
+    made = tune()
+    put(made)
+    batch = made.collate([made.preparer()(number) for number in range(4)])
+    totals = made.count(batch)
+    with SecondDevice():
+        there, shares = moved(batch, THERE), totals.to(THERE)
+        assert made.train()(there, shares)["loss"].device == THERE
+        made.eval().validate(there, shares)
+        assert len(made.pictures(there)) == 4
 
 
 def test_the_shipped_recipe_is_the_published_one():

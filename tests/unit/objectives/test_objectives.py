@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 import torch
 
+from ray_jobs.loop import joined, moved, plain
 from ray_jobs.recipes import load
+from tests.unit.objectives.second_device import THERE, SecondDevice, put
 from vglamm.data.world import KINDS
 from vglamm.data.world.codes import word_codes
 from vglamm.data.world.tokenizer import build_tokenizer
@@ -204,7 +206,7 @@ def test_unknown_names_and_settings_are_refused(model: VideoGLaMM) -> None:
 def test_pictures_are_strips_of_frames(model: VideoGLaMM, name: str, part: str, settings: dict[str, Any]) -> None:
     made = build(model, name, part, settings).eval()
     items = [made.preparer()(seed) for seed in (1, 2)]
-    strips = made.pictures(items)
+    strips = made.pictures(made.collate(items))
     assert strips
     for strip in strips.values():
         assert strip.dtype == "uint8"
@@ -213,7 +215,43 @@ def test_pictures_are_strips_of_frames(model: VideoGLaMM, name: str, part: str, 
 
 def test_validation_tells_overlap_and_exactness_by_kind(model: VideoGLaMM) -> None:
     made = build(model, *CASES[4]).eval()
-    found = made.validate([made.preparer()(seed) for seed in range(1, 5)])
+    batch = made.collate([made.preparer()(seed) for seed in range(1, 5)])
+    found = made.validate(batch, made.count(batch))
     assert any(name.startswith("mask_iou_") and name.removeprefix("mask_iou_") in KINDS for name in found)
     assert any(name.startswith("exact_") for name in found)
-    assert set(made.summed) <= set(found)
+    assert {"ce", "code", "frames", "mask_bce", "mask_dice", "mask_objectness"} <= set(found)
+
+
+@pytest.mark.parametrize(("name", "part", "settings"), CASES, ids=LABELS)
+def test_validation_does_not_depend_on_how_the_items_are_cut(
+    model: VideoGLaMM, name: str, part: str, settings: dict[str, Any]
+) -> None:
+    made = build(model, name, part, settings).eval()
+    items = [made.preparer()(seed) for seed in range(1, 5)]
+    totals = made.count(made.collate(items))
+    found = []
+    for size in (4, 3, 1):
+        batches = [made.collate(items[i : i + size]) for i in range(0, len(items), size)]
+        found.append(joined([plain(made.validate(batch, totals)) for batch in batches]))
+    assert found[1] == pytest.approx(found[0], abs=2e-3)
+    assert found[2] == pytest.approx(found[0], abs=2e-3)
+
+
+@pytest.mark.parametrize(("name", "part", "settings"), CASES, ids=LABELS)
+def test_everything_stays_on_the_device_of_the_model(name: str, part: str, settings: dict[str, Any]) -> None:
+    made = build(VideoGLaMM(preset("tiny")), name, part, settings)
+    if name == "grounding":
+        made.ground = 0.5
+    put(made)
+    items = [made.preparer()(seed) for seed in (1, 2)]
+    batches = [made.collate(items)]
+    if settings.get("masks"):
+        batches.append(made.collate([unprompted(item) for item in items]))
+    for batch in batches:
+        totals = made.count(batch)
+        with SecondDevice():
+            there, shares = moved(batch, THERE), totals.to(THERE)
+            assert made.train()(there, shares)["loss"].device == THERE
+            made.eval().validate(there, shares)
+            if hasattr(made, "pictures"):
+                made.pictures(there)

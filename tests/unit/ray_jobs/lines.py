@@ -17,8 +17,6 @@ from vglamm.model import VideoGLaMM
 class Lines(nn.Module):
     """Projector and one head on generated numbers, a weighted mean squared error over the global batch."""
 
-    summed = ("mse",)
-
     def __init__(
         self, model: VideoGLaMM, tokenizer: Any, *, scale: float = 1.0, noise: float = 0.0, difficulty: str = "easy"
     ) -> None:
@@ -32,8 +30,8 @@ class Lines(nn.Module):
         return Draw(self.width, self.scale)
 
     def collate(self, items: list[dict[str, Any]]) -> dict[str, Tensor]:
-        names = ("x", "y", "weight")
-        return {name: torch.from_numpy(np.stack([item[name] for item in items])).float() for name in names}
+        batch = {name: torch.from_numpy(np.stack([item[name] for item in items])).float() for name in ("x", "y", "weight")}
+        return batch | {"id": torch.tensor([item["id"] for item in items])}
 
     def count(self, batch: dict[str, Tensor]) -> Tensor:
         return batch["weight"].sum()[None]
@@ -42,15 +40,21 @@ class Lines(nn.Module):
         x = batch["x"] + self.noise * torch.randn_like(batch["x"])
         said = self.heads["read"](self.model.language.projector(x)).squeeze(-1)
         loss = (batch["weight"] * (said - batch["y"]) ** 2).sum() / totals[0]
-        return {"loss": loss, "mse": loss.detach(), "sign": ((said > 0) == (batch["y"] > 0)).float().mean()}
+        right = (said > 0) == (batch["y"] > 0)
+        return {
+            "loss": loss,
+            "mse": loss.detach(),
+            "sign": torch.stack([right.sum(), right.new_tensor(len(right), dtype=torch.long)]),
+        }
 
-    def validate(self, items: list[dict[str, Any]]) -> dict[str, float]:
-        batch = self.collate(items)
+    def validate(self, batch: dict[str, Tensor], totals: Tensor) -> dict[str, Tensor]:
         assert not self.training
-        return {"mse": float(self.forward(batch, self.count(batch))["mse"])}
+        rare = batch["weight"] > 2  # a kind of item that a batch may lack
+        return {**self.forward(batch, totals), "rare": torch.stack([batch["y"][rare].sum(), rare.sum()])}
 
-    def pictures(self, items: list[dict[str, Any]]) -> dict[str, np.ndarray]:
-        return {str(item["id"]): np.full((8, 8, 3), item["weight"] * 50, np.uint8) for item in items}
+    def pictures(self, batch: dict[str, Tensor]) -> dict[str, np.ndarray]:
+        shown = zip(batch["id"].cpu().tolist(), batch["weight"].cpu().tolist(), strict=True)
+        return {str(number): np.full((8, 8, 3), weight * 50, np.uint8) for number, weight in shown}
 
 
 class Fragile(Lines):

@@ -12,11 +12,14 @@ import pytest
 import torch
 
 from ray_jobs import store
-from ray_jobs.loop import joined, means
+from ray_jobs.engine import Optimisers, PlainEngine
+from ray_jobs.ingest import inline, micro_batches
+from ray_jobs.loop import Alone, Loop, joined
 from ray_jobs.recipes import Recipe
 from ray_jobs.record import read
 from ray_jobs.store import latest
-from ray_jobs.train import run_local
+from ray_jobs.train import prepared, run_local
+from tests.unit.objectives.second_device import THERE, SecondDevice, put
 from tests.unit.ray_jobs.lines import Lines
 from vglamm import checkpoint
 from vglamm.errors import CheckpointError, ConfigError
@@ -181,7 +184,97 @@ def test_a_run_that_trains_something_else_is_another_run(lines_recipe: Make) -> 
         run_local(lines_recipe("steps=2", "train=[projector]"))
 
 
-def test_shares_add_up_and_rates_are_averaged() -> None:
-    parts = [{"loss": 1.0, "ce": 0.5, "right": 1.0}, {"loss": 2.0, "ce": 1.0}, {"loss": 3.0, "ce": 1.5, "right": 0.5}]
-    assert joined(parts, ("ce",)) == {"loss": 6.0, "ce": 3.0, "right": 0.75}
-    assert means([(3, {"a": 1.0}), (1, {"a": 0.0, "b": 2.0}), (1, {"b": float("nan")})]) == {"a": 0.75, "b": 2.0}
+def test_shares_and_pairs_add_up() -> None:
+    """A mean is over all that it counts, not over the batches' own means; one over nothing is left out."""
+    parts = [{"loss": 1.0, "right": [3.0, 3.0]}, {"loss": 2.0, "iou": [0.0, 0.0]}, {"loss": 3.0, "right": [0.0, 1.0]}]
+    assert joined(parts) == {"loss": 6.0, "right": 0.75}
+
+
+def test_validation_does_not_depend_on_how_the_held_out_items_are_cut(lines_recipe: Make) -> None:
+    found = []
+    for workers, size in ((1, 6), (1, 4), (2, 1)):
+        recipe = lines_recipe(f"name=w{workers}s{size}", "steps=1", f"workers={workers}", f"batch.per_worker={size}",
+                              "validation={every: 1, count: 6}")  # fmt: skip
+        run_local(recipe)
+        found.append(read(recipe.folder, "validation")[0])
+    assert {"mse", "sign", "rare"} < set(found[0])
+    assert found[1] == pytest.approx(found[0], abs=1e-6)
+    assert found[2] == pytest.approx(found[0], abs=1e-6)
+
+
+def test_what_is_held_out_and_drawn_goes_to_the_device_as_training_does(
+    lines_recipe: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ray_jobs.train.as_device", lambda _: THERE)
+    monkeypatch.setattr(Lines, "to", lambda self, device: put(self))
+    monkeypatch.setattr(Optimisers, "step", lambda self: None)  # gradients carry no mark
+    recipe = lines_recipe("steps=2", "validation={every: 1, count: 6, pictures: 1}")
+    with SecondDevice():
+        run_local(recipe)
+    assert [line["step"] for line in read(recipe.folder, "validation")] == [0, 1, 2]
+    assert len(list((recipe.folder / "pictures").iterdir())) == 3
+
+
+class Clock:
+    """Seconds that pass in steps alone. It stands for the module ``time`` in the loop."""
+
+    def __init__(self, *seconds: float) -> None:
+        self.now, self.each = 0.0, iter(seconds)
+
+    def monotonic(self) -> float:
+        return self.now
+
+    perf_counter = monotonic
+
+    def tick(self) -> None:
+        self.now += next(self.each)
+
+
+class Heard(Alone):
+    """Rank ``rank`` of a run in which rank 0 wishes for reports after the steps ``wished``; it remembers its own."""
+
+    def __init__(self, rank: int, *wished: int) -> None:
+        self.rank, self.wished, self.asked, self.reports = rank, wished, 0, []
+
+    def sum(self, tensor: torch.Tensor) -> torch.Tensor:
+        self.asked += 1
+        tensor = tensor.clone()
+        tensor[-1] += float(self.asked in self.wished)
+        return tensor
+
+    def report(self, report: Any, write: Any, step: int) -> None:
+        self.reports.append((step, [line["step"] for line in report["steps"]]))
+
+
+def reports(recipe: Recipe, ranks: Heard, monkeypatch: pytest.MonkeyPatch, *seconds: float) -> list[tuple[int, list[int]]]:
+    """(step, the steps told) of each report of a run whose steps take that long."""
+    clock, count = Clock(*seconds), Lines.count
+
+    def counted(self: Lines, batch: Any) -> torch.Tensor:
+        clock.tick()
+        return count(self, batch)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("ray_jobs.loop.time", clock)
+        patched.setattr(Lines, "count", counted)
+        _, objective, state = prepared(recipe, None)
+        engine = PlainEngine(objective, recipe, torch.device("cpu"))
+        feed = inline(objective.preparer(), micro_batches(recipe, step=0, consumed=0, rank=0))
+        Loop(recipe, objective, engine, feed, ranks, state, [], lambda folder, state: None).run()
+    return ranks.reports
+
+
+def test_slow_steps_are_told_before_half_a_minute_of_silence(lines_recipe: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = lines_recipe("steps=8", "log.every=5", "checkpoints.minutes=0")
+    fast = reports(recipe, Heard(0), monkeypatch, *[1.0] * 8)
+    assert fast == [(5, [0, 1, 2, 3, 4]), (8, [5, 6, 7])]
+    slow = reports(recipe, Heard(0), monkeypatch, *[10.0] * 8)
+    assert slow == [(3, [0, 1, 2]), (5, [3, 4]), (8, [5, 6, 7])]
+    very_slow = reports(recipe, Heard(0), monkeypatch, *[60.0] * 8)
+    assert [step for step, _ in very_slow] == [2, 3, 4, 5, 6, 7, 8]
+
+
+def test_the_clock_of_the_first_rank_is_that_of_all(lines_recipe: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = lines_recipe("steps=8", "log.every=100", "checkpoints.minutes=0")
+    assert [step for step, _ in reports(recipe, Heard(1), monkeypatch, *[60.0] * 8)] == [8]
+    assert [step for step, _ in reports(recipe, Heard(1, 2, 5), monkeypatch, *[1.0] * 8)] == [2, 5, 8]

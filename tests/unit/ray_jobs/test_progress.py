@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console
 
-from ray_jobs.progress import Display
+from ray_jobs.progress import INTERVAL, Display
 from tests.unit.ray_jobs.test_tracking import report
 
 
@@ -28,6 +28,11 @@ def test_away_from_a_terminal_lines_are_rare() -> None:
 
 def test_each_report_is_a_line_when_the_interval_has_passed() -> None:
     assert len(shown(terminal=False, interval=0).splitlines()) == 5
+
+
+def test_a_report_that_ends_a_silence_is_not_passed_over() -> None:
+    """Reports come within ``INTERVAL``, seen a little early or late: such a one is always a line."""
+    assert Display("lines", Console(file=io.StringIO())).interval <= INTERVAL / 2
 
 
 def test_a_terminal_shows_a_bar() -> None:

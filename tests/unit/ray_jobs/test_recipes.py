@@ -75,9 +75,10 @@ def test_what_is_wrong_is_named(lines_recipe: Callable[..., Recipe], override: s
     assert said in str(error.value)
 
 
-def test_validation_is_shared_evenly(lines_recipe: Callable[..., Recipe]) -> None:
+@pytest.mark.parametrize("count", [0, 3])
+def test_validation_is_shared_evenly(lines_recipe: Callable[..., Recipe], count: int) -> None:
     with pytest.raises(ConfigError, match="multiple of the workers"):
-        lines_recipe("validation={every: 1, count: 3}", "workers=2")
+        lines_recipe(f"validation={{every: 1, count: {count}}}", "workers=2")
 
 
 def test_an_unknown_recipe_lists_the_known(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from torch import nn
 
 from ray_jobs.engine import Engine, PlainEngine
 from ray_jobs.recipes import Recipe
+from vglamm.errors import CheckpointError
 
 CPU = torch.device("cpu")
 Make = Callable[..., Recipe]
@@ -118,3 +119,12 @@ def test_float32_masters_of_bfloat16_weights_come_back(alone: Any, lines_recipe:
     engine = alone.ZeroEngine(second, recipe, CPU)
     engine.load(tmp_path)
     assert found + stepped(engine, range(3, 6)) == pytest.approx(whole, abs=1e-6)
+
+
+def test_moments_of_muon_are_not_taken_for_those_of_adam(alone: Any, lines_recipe: Make, tmp_path: Path) -> None:
+    plain = PlainEngine(Small(), recipe_of(lines_recipe, "optimiser.muon=0.05"), CPU)
+    stepped(plain, range(2))
+    plain.save(tmp_path)
+    engine = alone.ZeroEngine(Small(), recipe_of(lines_recipe, "zero=2"), CPU)
+    with pytest.raises(CheckpointError, match="Muon"):
+        engine.load(tmp_path)
