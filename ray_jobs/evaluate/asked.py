@@ -49,7 +49,7 @@ class Texts:
 @dataclass(frozen=True)
 class Asked:
     """An evaluation. out: a local folder. mode: of masks. seed: of the intervals. submission: where the zip goes, of a split that a
-    server scores (default: in ``out``). max_failed: share of cases that may fail."""
+    server scores (default: in ``out``). max_failed: share of cases that may fail. retry: failed cases once more."""
 
     cases: Cases
     model: str
@@ -61,6 +61,7 @@ class Asked:
     seed: int = 0
     submission: Path | None = None
     max_failed: float = 0.0
+    retry: bool = False
 
     @property
     def server(self) -> str | None:

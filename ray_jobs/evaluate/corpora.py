@@ -85,7 +85,7 @@ def on_ray(asked: Asked, *, address: str | None, console: Console) -> Annotate:
     answers = str(asked.out / "answers")
 
     def annotate(manifest: Manifest) -> Iterable[Annotation]:
-        drive(BulkJob(manifest, settings, profile, answers), address=address, console=console)
+        drive(BulkJob(manifest, settings, profile, answers, retry=asked.retry), address=address, console=console)
         return annotation.read(answers)
 
     return annotate

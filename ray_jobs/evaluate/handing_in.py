@@ -53,32 +53,35 @@ def hand_in(form: str, cases: Iterable[Case], rows: Iterable[Annotation], target
     """Write both zips, each whole or not at all.
 
     form: of ``SERVERS``. max_failed: the share of cases that may have failed; they get empty masks, as a server counts what is
-    missing. Raises CorpusError for a frame or an expression that a zip would lack.
+    missing. Raises CorpusError for a frame or an expression that a zip would lack, and for a failed video of which not even the
+    first frame is there to tell its size.
     """
     files = zips(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".submission-", dir=target.parent) as scratch:
         runs = {mode: Path(scratch, f"{mode}.parquet") for mode in MODES}
         wanted = Path(scratch, "meta_expressions.json")
-        count, failed = _write(paired(cases, rows), runs, wanted)
+        count, failed, videos = _write(paired(cases, rows), runs, wanted)
         if failed > max_failed * count:
             return HandedIn(count, failed, {})
-        settings = Settings(expressions=wanted, left_out=LeftOut.empty if failed else LeftOut.error)
+        settings = Settings(videos=videos, expressions=wanted, left_out=LeftOut.empty if failed else LeftOut.error)
         for mode in MODES:
             export(runs[mode], form, files[mode], settings, overwrite=True)
     return HandedIn(count, failed, files)
 
 
-def _write(pairs: Iterator[tuple[Case, Annotation | None]], runs: Mapping[str, Path], wanted: Path) -> tuple[int, int]:
-    """Rows as a submission reads them, in both modes, and the list that they are held to; gives (cases, failed)."""
+def _write(pairs: Iterator[tuple[Case, Annotation | None]], runs: Mapping[str, Path], wanted: Path) -> tuple[int, int, Path | None]:
+    """Rows as a submission reads them, in both modes, and the list that they are held to; gives (cases, failed, the folder of the
+    videos' folders)."""
     videos: dict[str, dict[str, Any]] = {}
     waiting: list[Annotation] = []
     count = failed = 0
+    folder: Path | None = None
     with ExitStack() as stack:
         schema = table([], _EXTRA).schema
         writers = {mode: stack.enter_context(parquet.ParquetWriter(path, schema)) for mode, path in runs.items()}
         for case, row in pairs:
-            meta = case.meta
+            meta, folder = case.meta, Path(case.media.uri).parent
             video = videos.setdefault(meta["video"], {"frames": list(meta["frames"]), "expressions": {}})
             video["expressions"][meta["exp_id"]] = {"exp": meta["expression"]}
             waiting.append(_row(case, row, count))
@@ -88,7 +91,7 @@ def _write(pairs: Iterator[tuple[Case, Annotation | None]], runs: Mapping[str, P
                 _flush(writers, waiting)
         _flush(writers, waiting)
     wanted.write_text(json.dumps({"videos": videos}), encoding="utf-8")
-    return count, failed
+    return count, failed, folder
 
 
 def _flush(writers: Mapping[str, Any], waiting: list[Annotation]) -> None:

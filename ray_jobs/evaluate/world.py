@@ -1,9 +1,9 @@
 """Evaluation on the generated world: the walk's answers, then metrics.
 
 Every question is asked as a user would, turn after turn about one clip, and scored in two mask modes: from frame 0 ("video", as
-published) and from anchors. Controls ask the same questions of a model that sees another clip, or no temporal tokens. They swap the
-visual tokens between two steps, which a bulk job never holds in one process: that is why this evaluation stays on the walk, whose
-steps are those of the bulk job.
+published) and from anchors; the text is the same in both. Controls ask the same questions of a model that sees another clip, or no
+temporal tokens. They swap the visual tokens between two steps, which a bulk job never holds in one process: that is why this
+evaluation stays on the walk, whose steps are those of the bulk job.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ import json
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -30,6 +32,7 @@ from vglamm.walk import Session, Walk
 
 logger = logging.getLogger(__name__)
 MODES = ("video", "anchor")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -53,27 +56,30 @@ class WorldTask:
 
 
 def evaluate_world(walk: Walk, task: WorldTask, on_clip: Callable[[int, int], None] | None = None) -> dict[str, Any]:
-    """A summary (see ``vglamm.metrics.world_report``) for each mask mode, and of the controls. on_clip: told (done, of)."""
+    """A summary (see ``vglamm.metrics.world_report``) for each mask mode, and of the controls; questions, failed: how many were
+    asked in all of these, and how many got no answer. on_clip: told (done, of)."""
     scores: dict[str, list[WorldScore]] = {mode: [] for mode in MODES}
-    blind: list[WorldScore] = []
+    blind: dict[str, list[WorldScore]] = {mode: [] for mode in MODES}
     still: list[WorldScore] = []
     stranger: dict[bool, VisualTokens] = {}
     for done, sample in enumerate(task.samples(), start=1):
         session = _watch(walk, sample)
         own = session.tokens
-        for mode in MODES:
-            scores[mode] += _ask(session, sample, own, mode)
-        if task.controls:
-            shown = stranger.get(sample.is_image)
-            if shown is not None:
-                blind += _ask(session, sample, shown, "video")
-            stranger[sample.is_image] = own
-            if any(turn.kind == "motion" for turn in sample.turns):
-                still += [score for score in _ask(session, sample, _without_time(walk, own), "video") if score.kind == "motion"]
+        shown = stranger.get(sample.is_image) if task.controls else None
+        for mode, found in _ask(session, sample, own, MODES).items():
+            scores[mode] += found
+        for mode, found in _ask(session, sample, shown, MODES).items() if shown is not None else ():
+            blind[mode] += found
+        stranger[sample.is_image] = own
+        if task.controls and any(turn.kind == "motion" for turn in sample.turns):
+            asked = _ask(session, sample, _without_time(walk, own), ("video",))
+            still += [score for score in asked["video"] if score.kind == "motion"]
         if on_clip:
             on_clip(done, task.count)
+    every = [*chain.from_iterable((*scores.values(), *blind.values())), *still]
     report: dict[str, Any] = {"task": asdict(task), "model": walk.name}
-    report |= {mode: summarise(scores[mode], blind=blind or None if mode == "video" else None) for mode in MODES}
+    report |= {"questions": len(every), "failed": sum(score.failed for score in every)}
+    report |= {mode: summarise(scores[mode], blind=blind[mode] or None) for mode in MODES}
     if still:
         report["motion_without_temporal_tokens"] = summarise(still)
     return report
@@ -84,7 +90,8 @@ def write(report: dict[str, Any], folder: Path) -> dict[str, Path]:
     lines = [f"- {name}: `{value}`" for name, value in {"model": report["model"], **report["task"]}.items() if value is not None]
     parts = [(name, part) for name, part in report.items() if isinstance(part, dict) and "groups" in part]
     sections = [f"# {name.replace('_', ' ')}\n{report_markdown(part).partition(chr(10))[2]}" for name, part in parts]
-    told = "\n".join(["Evaluation on the generated world.", "", *lines, "", *sections])
+    failed = f"{report['failed']} of {report['questions']} questions failed, those of the controls included."
+    told = "\n".join(["Evaluation on the generated world.", "", *lines, "", failed, "", *sections])
     texts = {"report.json": json.dumps(report, indent=2) + "\n", "report.md": told}
     for name, text in texts.items():
         Place.of(folder / name).write(text.encode())
@@ -115,20 +122,31 @@ def _without_time(walk: Walk, tokens: VisualTokens) -> VisualTokens:
     return replace(tokens, tokens=blank)
 
 
-def _ask(session: Session, sample: Sample, tokens: VisualTokens, mode: str) -> list[WorldScore]:
-    """All turns of the sample in order, in a fresh history."""
-    session.tokens, session.history = tokens, []
-    scores, first = [], 0
+def _ask(session: Session, sample: Sample, tokens: VisualTokens, modes: tuple[str, ...]) -> dict[str, list[WorldScore]]:
+    """All turns of the sample in order, in a fresh history. A reply is written once: masks alone are made anew in each mode."""
+    scores: dict[str, list[WorldScore]] = {mode: [] for mode in modes}
+    past: list[tuple[str, str]] = []
+    first = 0
     for turn in sample.turns:
         truth = sample.masks[first : first + len(turn.targets)]
         first += len(turn.targets)
-        try:
-            answer: Answer | None = session.ask(turn.question, mode=mode)
-        except VglammError as error:  # a question without an answer scores 0 and is counted, it does not end the evaluation
-            logger.warning("%s: %r failed: %s", sample.id, turn.question, error)
-            answer = None
-        scores.append(score_world(_result(sample, turn, truth, answer)))
+        asked = (tokens, tuple(past), turn.question)
+        replies = _tried(sample, turn, partial(session.walk.language, [asked]))
+        past += [(turn.question, reply.raw) for reply in replies or ()]
+        for mode in modes:
+            session.mode = mode
+            answer = _tried(sample, turn, partial(session.ground, turn.question, replies[0])) if replies else None
+            scores[mode].append(score_world(_result(sample, turn, truth, answer)))
     return scores
+
+
+def _tried(sample: Sample, turn: Turn, made: Callable[[], T]) -> T | None:
+    """None for what fails: a question without an answer scores 0 and is counted, it does not end the evaluation."""
+    try:
+        return made()
+    except VglammError as error:
+        logger.warning("%s: %r failed: %s", sample.id, turn.question, error)
+        return None
 
 
 def _result(sample: Sample, turn: Turn, truth: Any, answer: Answer | None) -> WorldResult:

@@ -20,7 +20,7 @@ WORLD = "world"
 _WORLD = ("count", "level", "difficulty", "controls", "device", "json")
 _SETS = (
     *("data", "images", "split", "profile", "limit", "mode", "max_new_tokens", "similarity", "clair_url", "clair_model"),
-    *("clair_key_env", "submission", "max_failed", "ray"),
+    *("clair_key_env", "submission", "max_failed", "retry_failed", "ray"),
 )
 _FIRST_CLIP = 700_000_000
 
@@ -95,6 +95,10 @@ def evaluate(
         float,
         typer.Option(min=0.0, max=1.0, help="Share of failed cases above which the exit code is 1.", rich_help_panel=_SET),
     ] = 0.0,
+    retry_failed: Annotated[
+        bool,
+        typer.Option("--retry-failed", help="Ask what has failed once more, beside what is missing.", rich_help_panel=_SET),
+    ] = False,
     ray: Annotated[
         str | None, typer.Option(help="Address of a Ray cluster. Default: a Ray of this machine.", rich_help_panel=_SET)
     ] = None,
@@ -124,7 +128,8 @@ def evaluate(
     if target is None:
         raise ConfigError(f"{task} without --out", "a folder for answers and report", "pass --out FOLDER")
     texts = Texts(similarity, clair_url, clair_model, clair_key_env)
-    asked = Asked(cases, model, target, profile, mode.value, max_new_tokens, texts, seed or 0, submission, max_failed)
+    how = (profile, mode.value, max_new_tokens, texts, seed or 0, submission, max_failed, retry_failed)
+    asked = Asked(cases, model, target, *how)
     done = corpora.run(asked, address=ray, tracking=tracking, console=err())
     for table in numbers(done.body):
         out().print(table)
@@ -184,3 +189,7 @@ def _world(
 
         settings = {"task": WORLD, "model": report["model"], **report["task"]}
         track_job(tracking, "vglamm-evaluate", str(target or WORLD), settings, means(report), files=tuple(files.values()))
+    if report["failed"]:
+        told = f"{report['failed']} of {report['questions']} questions failed, those of the controls included"
+        err().print(Text(told, style="red"))
+        raise typer.Exit(1)

@@ -22,12 +22,12 @@ class Sources:
         """The local file (or folder of frames) that the row is about.
 
         In a folder it is looked for by the path in ``row.uri`` if that is relative, by its last part, and by ``row.video`` with
-        any suffix. A file counts only if its SHA-256 is the row's: masks on another video would be wrong without a sign of it.
+        any suffix. It counts only if its SHA-256 is the row's: masks on another video would be wrong without a sign of it.
         Raises VideoNotFound.
         """
         looked, others = list[str](), list[str]()
         for path in self._places(row):
-            if path.is_dir() or (path.is_file() and row.sha256 in (None, sha256(path))):
+            if (path.is_file() or path.is_dir()) and row.sha256 in (None, sha256(path)):
                 return path.resolve()
             (others if path.exists() else looked).append(str(path))
         if others:

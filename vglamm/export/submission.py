@@ -33,6 +33,7 @@ from vglamm.errors import ConfigError, CorpusError
 from vglamm.export.rows import Run
 from vglamm.export.settings import LeftOut, Settings
 from vglamm.media import rle
+from vglamm.media.folder import FolderSource
 
 _PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 _SHOWN = 20
@@ -106,7 +107,7 @@ def write_submission(run: Run, path: Path, settings: Settings, *, root: str) -> 
             elif settings.left_out is not LeftOut.empty:
                 missing.add(asked, asked.frames)
         if settings.left_out is LeftOut.empty:
-            _write_empty(run, folder)
+            _write_empty(run, folder, settings.videos)
         if settings.expressions is not None:
             missing = _compare(folder, settings.expressions)
         missing.check()
@@ -149,11 +150,7 @@ def _save(path: Path, pixels: Any) -> None:
 def _check_size(place: Path, asked: Asked, size: tuple[int, int], videos: Path | None) -> None:
     others = [_size_of(picture) for picture in _pictures(place.parent)]
     if videos is not None:
-        names = [f"{asked.frames[0]}{suffix}" for suffix in (".jpg", ".jpeg", ".png")]
-        frames = [path for name in names if (path := videos / asked.video / name).is_file()]
-        if not frames:
-            raise CorpusError(f"no frame {asked.frames[0]} of {asked.video} in {videos}", "folders of frames", "check --videos")
-        others.append(_size_of(frames[0]))
+        others.append(_source_size(asked, videos))
     for other in others:
         if other != size:
             raise CorpusError(
@@ -171,14 +168,27 @@ def _size_of(picture: Path) -> tuple[int, int]:
         return image.height, image.width
 
 
-def _write_empty(run: Run, folder: Path) -> None:
-    """Empty masks for rows without an answer, of the size of their video's other masks."""
+def _source_size(asked: Asked, videos: Path) -> tuple[int, int]:
+    """(H, W) of the first frame as it is shown, from its header. CorpusError if it is not there, VideoError if it is damaged."""
+    names = [f"{asked.frames[0]}{suffix}" for suffix in (".jpg", ".jpeg", ".png")]
+    there = [name for name in names if (videos / asked.video / name).is_file()]
+    if not there:
+        raise CorpusError(f"no frame {asked.frames[0]} of {asked.video} in {videos}", "folders of frames", "check --videos")
+    info = FolderSource(videos / asked.video, there[:1]).info
+    return info.height, info.width
+
+
+def _write_empty(run: Run, folder: Path, videos: Path | None) -> None:
+    """Empty masks for rows without an answer, of the size of their video's other masks, else of its first frame."""
     for row in annotation.read(run):
         if row.answer is None:
             asked = Asked.of(row)
             sizes = [_size_of(picture) for picture in _pictures(folder / asked.video)]
             if not sizes:
-                raise CorpusError(f"no answered row of {asked.video}", "one, to know the size of its frames", "annotate it again")
+                if videos is None:
+                    fix = "pass --videos with the benchmark's folders of frames, or annotate it again"
+                    raise CorpusError(f"no answered row of {asked.video}", "one, to know the size of its frames", fix)
+                sizes = [_source_size(asked, videos)]
             place = _new(asked, folder)
             for name in asked.frames:
                 _save(place / f"{name}.png", np.zeros(sizes[0], np.uint8))

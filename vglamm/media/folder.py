@@ -14,7 +14,7 @@ import numpy as np
 from vglamm.errors import VideoError, VideoFrameError, VideoNotFound, VideoTooLarge, VideoUnreadable
 from vglamm.media.limits import Limits
 from vglamm.media.probe import VideoInfo
-from vglamm.media.read import Frames, VideoSource, decode_image
+from vglamm.media.read import Frames, VideoSource, decode_image, refused_by_pillow
 
 DEFAULT_FPS = 25.0
 """Frames per second of a folder whose rate nobody gives: what ffmpeg takes for a sequence of images."""
@@ -62,16 +62,17 @@ class FolderSource(VideoSource):
         file = self._file(self.names[index])
         shown = self.info.width, self.info.height
         try:
-            size = self._size(file)
+            self._size(file)
             frame = decode_image(file, [self._format(file)])
         except VideoTooLarge:
             raise
         except VideoError as error:
             raise VideoFrameError(f"frame {index}: {error.got}", error.expected, error.fix) from error
-        if size != shown or frame.shape[:2] != shown[::-1]:
+        height, width = frame.shape[:2]
+        if (width, height) != shown:
             raise VideoFrameError(
-                f"frame {index}, {file!r}, of {size[0]}x{size[1]} pixels",
-                f"{shown[0]}x{shown[1]}, as frame 0",
+                f"frame {index}, {file!r}, of {width}x{height} pixels",
+                f"{shown[0]}x{shown[1]}, as the header of frame 0 says",
                 "keep the frames of one video in a folder",
             )
         return frame
@@ -86,29 +87,36 @@ class FolderSource(VideoSource):
         return FORMATS[suffix]
 
     def _size(self, file: str) -> tuple[int, int]:
-        """(width, height) as shown, from the header. Limits are checked before a pixel is decoded."""
+        """(width, height) as shown, from the header. Limits are checked, and no pixel is decoded."""
         from PIL import ExifTags, Image
 
         self.limits.check_file(file)
         try:
             with Image.open(file, formats=[self._format(file)]) as image:
                 width, height = image.size
-                turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+                self.limits.check("pixels", width * height)
+                exif = Image.Image.getexif(image)  # that of PNG decodes the picture to see what is written after it
+                turned = exif.get(ExifTags.Base.Orientation, 1) >= 5
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+            raise refused_by_pillow(file, error) from error
         except (OSError, SyntaxError, ValueError) as error:
             raise VideoUnreadable(f"{file!r}, a damaged image ({error})", "an image", "copy the frame again") from error
-        self.limits.check("pixels", width * height)
         return (height, width) if turned else (width, height)
 
 
 def frame_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
     """The frame images of a folder in the order of their names, numbers by value (``2.jpg`` before ``10.jpg``).
 
-    Hidden files and files that are no images (:data:`FORMATS`) are not frames. Raises VideoNotFound if there is no such folder.
+    Hidden files and files that are no images (:data:`FORMATS`) are not frames. Raises VideoNotFound if there is no such folder,
+    VideoUnreadable if it may not be listed.
     """
     try:
         found = os.listdir(path)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise VideoNotFound(f"no folder at {os.fspath(path)!r}", "a folder of frames", "check the path") from error
+    except OSError as error:
+        got = f"{error.strerror or error} for {os.fspath(path)!r}"
+        raise VideoUnreadable(got, "a folder that can be listed", "check the path and its rights") from error
     frames = [name for name in found if not name.startswith(".") and os.path.splitext(name)[1].lower() in FORMATS]
     return tuple(sorted(frames, key=_by_number))
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from vglamm.errors import VideoFrameError, VideoUnreadable
+from vglamm.errors import VideoFrameError, VideoTooLarge, VideoUnreadable
 from vglamm.media import av_backend, decord_backend
 from vglamm.media.limits import Limits
 from vglamm.media.probe import Scan, VideoInfo, scan
@@ -146,7 +146,7 @@ class ImageSource(VideoSource):
 def decode_image(path: str, formats: Sequence[str]) -> Frames:
     """uint8[H, W, 3], the image at ``path`` turned as its EXIF orientation says. formats: Pillow's names of those accepted.
 
-    Raises VideoUnreadable for an image that is damaged or of another format.
+    Raises VideoUnreadable for an image that is damaged or of another format, VideoTooLarge for one that Pillow refuses.
     """
     from PIL import Image, ImageOps
 
@@ -156,10 +156,17 @@ def decode_image(path: str, formats: Sequence[str]) -> Frames:
             if turned.mode.startswith("I;16"):  # Pillow would clip 16-bit grey, not scale it
                 turned = Image.fromarray((np.asarray(turned) >> 8).astype(np.uint8))
             return np.array(turned.convert("RGB"))
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise refused_by_pillow(path, error) from error
     except (OSError, SyntaxError, ValueError) as error:
         raise VideoUnreadable(
             f"{path!r}, a damaged image ({error})", "an image that decodes to its end", "download or export it again"
         ) from error
+
+
+def refused_by_pillow(path: str, error: Exception) -> VideoTooLarge:
+    """What an image is that has more pixels than Pillow opens, whatever the limits here allow."""
+    return VideoTooLarge(f"{path!r} ({error})", "an image that Pillow opens", "scale it down, or raise PIL.Image.MAX_IMAGE_PIXELS")
 
 
 class ArraySource(VideoSource):

@@ -47,22 +47,27 @@ class Shelf:
 
 
 def find(uri: str, folder: Path | None) -> Path:
-    """The local file of a row. folder: looked in first, for the whole path of the uri, then for shorter and shorter ends of it.
+    """The local file of a row, or its folder of frames. folder: looked in first, for the whole path of the uri, then for shorter
+    and shorter ends of it.
 
-    Nothing is fetched: VideoNotFound for a uri of another machine, and for a file that is not there.
+    Nothing is fetched: VideoNotFound for a uri of another machine, and for what is not there.
     """
     remote = "://" in uri and not uri.startswith("file://")
     path = url2pathname(urlsplit(uri).path) if uri.startswith("file://") else uri.partition("://")[2] if remote else uri
+    ends = [part for part in PurePosixPath(path.replace("\\", "/")).parts if part not in ("/", ".", "..")]
     if folder is not None:
-        ends = [part for part in PurePosixPath(path.replace("\\", "/")).parts if part not in ("/", ".", "..")]
         for first in range(len(ends)):
-            if os.path.isfile(candidate := folder.joinpath(*ends[first:])):
+            if _is_there(candidate := folder.joinpath(*ends[first:])):
                 return candidate
-    if not remote and os.path.isfile(path):
+    if not remote and ends and _is_there(path):
         return Path(path)
-    got = f"{uri}, which is not on this machine" if remote else f"no file at {path}"
+    got = f"{uri}, which is not on this machine" if remote else f"no file or folder of frames at {path}"
     where = f", and none of its name in {folder}" if folder else ""
     raise VideoNotFound(got + where, "the video that was annotated", "run `vglamm view` with --videos FOLDER")
+
+
+def _is_there(path: str | Path) -> bool:
+    return os.path.isfile(path) or os.path.isdir(path)  # never a pipe or a device, which may be read without end
 
 
 def cut(row: Annotation, answer: Answer, folder: Path | None) -> Content:

@@ -38,13 +38,24 @@ def test_words_become_what_is_asked(called: Calls, run: Run, tmp_path: Path, mon
     words = (
         *("video_gcg", "--data", tmp_path, "--out", tmp_path / "out", "--limit", 1, "--seed", 3, "--max-new-tokens", 512),
         *("--similarity", "exact", "--profile", "one-gpu", "--model", "phi3", "--ray", "auto", "--max-failed", "1"),
-        *("--clair-key-env", "A_KEY", "--clair-url", "http://127.0.0.1:1/v1", "--clair-model", "m", "--tracking", "local"),
+        *(
+            "--retry-failed",
+            "--clair-key-env",
+            "A_KEY",
+            "--clair-url",
+            "http://127.0.0.1:1/v1",
+            "--clair-model",
+            "m",
+            "--tracking",
+            "local",
+        ),
     )
     monkeypatch.setattr(corpora, "evaluate", lambda asked, *_, **__: corpora.Outcome(1, 0, None, {}))
     assert run("evaluate", *words) == 0
     ((asked, how),) = called
     assert (asked.cases.task, asked.cases.root, asked.cases.split, asked.cases.limit) == ("video_gcg", tmp_path, "test", 1)
     assert (asked.model, asked.profile, asked.seed, asked.max_new_tokens, asked.max_failed) == ("phi3", "one-gpu", 3, 512, 1)
+    assert asked.retry
     assert asked.texts == Texts("exact", "http://127.0.0.1:1/v1", "m", "A_KEY")
     assert (how["address"], how["tracking"]) == ("auto", "local")
 
@@ -93,6 +104,7 @@ def test_a_split_of_a_server_gives_a_submission(
         (["mevis", "--data", ".", "--out", "o", "--no-controls"], "--controls with mevis"),
         (["world", "--data", "."], "--data with world"),
         (["world", "--limit", "3"], "--limit with world"),
+        (["world", "--retry-failed"], "--retry-failed with world"),
         (["nothing", "--data", "."], "ref_davis17"),
     ],
 )

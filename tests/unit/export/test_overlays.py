@@ -18,6 +18,7 @@ from vglamm.errors import VideoNotFound
 from vglamm.export.formats import export
 from vglamm.export.sources import Sources
 from vglamm.media.mp4 import write_mp4
+from vglamm.places import sha256
 
 
 @pytest.fixture
@@ -76,3 +77,14 @@ def test_another_video_of_that_name_is_refused(clip: Path, tmp_path: Path) -> No
         export(write_run(tmp_path / "run", [row]), "mp4", tmp_path / "out")
     assert not (tmp_path / "out").exists()
     assert Sources().find(replace(row, sha256=None)) == clip
+
+
+def test_a_folder_of_frames_must_be_the_one_that_was_annotated(tmp_path: Path) -> None:
+    for place in ("own", "other"):
+        (tmp_path / place / "v1").mkdir(parents=True)
+        Image.new("RGB", (8, 6), "red" if place == "own" else "blue").save(tmp_path / place / "v1" / "0.png")
+    row = ok("v1", uri=str(tmp_path / "own" / "v1"), sha256=sha256(tmp_path / "own" / "v1"))
+    assert Sources().find(row) == tmp_path / "own" / "v1"
+    assert Sources(tmp_path / "own").find(row) == tmp_path / "own" / "v1"
+    with pytest.raises(VideoNotFound, match="not the file"):
+        Sources(tmp_path / "other").find(row)

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from tests.unit.export.runs import SIZE, SUBMITTED, an_answer, asked, failed, moving, ok, write_run
 from vglamm.annotation import Annotation
-from vglamm.errors import ConfigError, CorpusError
+from vglamm.errors import ConfigError, CorpusError, VideoUnreadable
 from vglamm.export.formats import export
 from vglamm.export.settings import LeftOut, Settings
 
@@ -90,6 +90,26 @@ def test_failed_rows_can_get_empty_masks(tmp_path: Path) -> None:
     assert len(pictures) == 2 * FRAMES
     assert pictures["v1/1/f002.png"].shape == SIZE
     assert not pictures["v1/1/f002.png"].any()
+
+
+def test_a_video_without_any_answer_has_the_size_of_its_first_frame(tmp_path: Path) -> None:
+    for video in ("v1", "v3"):
+        (tmp_path / "JPEGImages" / video).mkdir(parents=True)
+    Image.new("RGB", SIZE[::-1]).save(tmp_path / "JPEGImages" / "v1" / "f000.jpg")
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.new("RGB", (20, 10)).save(tmp_path / "JPEGImages" / "v3" / "f000.jpg", exif=exif)
+    settings = Settings(videos=tmp_path / "JPEGImages", left_out=LeftOut.empty)
+    pictures = submit(tmp_path, [lost("v3"), row()], settings=settings)
+    assert [pictures[f"v3/1/f00{k}.png"].shape for k in range(FRAMES)] == [(20, 10)] * FRAMES
+    assert not any(pictures[f"v3/1/f00{k}.png"].any() for k in range(FRAMES))
+    (tmp_path / "JPEGImages" / "v3" / "f000.jpg").write_bytes(b"damaged")
+    with pytest.raises(VideoUnreadable, match=r"f000\.jpg"):
+        export(tmp_path / "run", "mevis", tmp_path / "other.zip", settings)
+    (tmp_path / "JPEGImages" / "v3" / "f000.jpg").unlink()
+    with pytest.raises(CorpusError, match="no frame f000 of v3"):
+        export(tmp_path / "run", "mevis", tmp_path / "other.zip", settings)
+    assert not (tmp_path / "other.zip").exists()
 
 
 def test_a_video_without_any_answer_has_no_known_size(tmp_path: Path) -> None:

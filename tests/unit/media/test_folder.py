@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pickle
+import re
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from vglamm.errors import VideoFrameError, VideoNotFound, VideoTooLarge, VideoUnreadable
 from vglamm.media.folder import DEFAULT_FPS, FolderSource, frame_names
@@ -86,6 +88,62 @@ def test_limits_hold(tmp_path, limits, told):
     folder = _fill(tmp_path / "v", ["1.png", "2.png", "3.png"])
     with pytest.raises(VideoTooLarge, match=told):
         open_video(folder, limits)
+
+
+def test_the_header_is_read_and_no_picture(tmp_path, monkeypatch):
+    folder = _fill(tmp_path / "v", ["1.png", "2.png"])
+    _fill(tmp_path / "large", ["1.png"], (80, 60))
+
+    def load(*_: object) -> None:
+        raise AssertionError("a picture was decoded")
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", load)
+    assert open_video(folder).info.width == 8
+    with pytest.raises(VideoTooLarge, match="pixels"):
+        open_video(tmp_path / "large", Limits(pixels=100))
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_a_turned_png_is_turned_or_said_to_be_another_size_than_its_header_says(tmp_path, early):
+    (tmp_path / "v").mkdir()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file = tmp_path / "v" / "1.png"
+    Image.new("RGB", (8, 6)).save(file, exif=exif)
+    if not early:
+        head, chunk, rest = re.fullmatch(rb"(.*)(....eXIf.*)(....IDAT.*)", file.read_bytes(), re.DOTALL).groups()
+        file.write_bytes(head + rest[:-12] + chunk + rest[-12:])
+    video = open_video(tmp_path / "v")
+    if early:
+        assert (video.info.width, video.info.height) == (6, 8)
+        assert video.frames_at([0]).shape == (1, 8, 6, 3)
+    else:  # what is written after the picture is known only when it has been decoded
+        with pytest.raises(VideoFrameError, match=r"1\.png.* of 6x8 pixels; expected 8x6, as the header"):
+            video.frames_at([0])
+
+
+@pytest.mark.parametrize("warn", [True, False])
+def test_what_pillow_refuses_is_too_large(tmp_path, monkeypatch, warn):
+    folder = _fill(tmp_path / "v", ["1.png", "2.png"])
+    image = _fill(tmp_path / "w", ["1.png"]) / "1.png"
+    opened = open_video(folder), open_video(image)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40 if warn else 20)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(VideoTooLarge, match=r"1\.png.*exceeds limit"):
+            open_video(folder)
+        for video in opened:
+            with pytest.raises(VideoTooLarge, match=r"png.*exceeds limit"):
+                video.frames_at([0])
+
+
+def test_a_folder_that_may_not_be_listed_is_said(tmp_path, monkeypatch):
+    def listdir(path: object) -> list[str]:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("vglamm.media.folder.os.listdir", listdir)
+    with pytest.raises(VideoUnreadable, match="Permission denied"):
+        frame_names(tmp_path)
 
 
 def test_a_large_frame_behind_a_small_one_is_stopped_by_its_header(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -9,10 +10,12 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.unit.view.runs import answered, filmed
 from vglamm.annotation import Annotation
 from vglamm.errors import VideoFrameError, VideoNotFound
+from vglamm.places import sha256
 from vglamm.view.clips import Shelf, black, cut, find
 
 
@@ -62,6 +65,40 @@ def test_nothing_is_fetched(uri: str) -> None:
 def test_a_file_that_is_not_there(uri: str, tmp_path: Path) -> None:
     with pytest.raises(VideoNotFound, match="--videos"):
         find(uri, tmp_path)
+
+
+@pytest.mark.parametrize("uri", ["/sets/day/v1", "s3://bucket/day/v1", "file:///sets/day/v1", "links/v1"])
+def test_a_folder_of_frames_is_found_in_the_folder_of_videos(tmp_path: Path, uri: str) -> None:
+    (tmp_path / "v1").mkdir()
+    assert find(uri, tmp_path) == tmp_path / "v1"
+
+
+def test_frames_of_a_folder_are_shown_if_they_are_those_of_the_row(tmp_path: Path) -> None:
+    folder = tmp_path / "v1"
+    folder.mkdir()
+    answer = answered(0).answer
+    assert answer is not None
+    for index in range(answer.sampling.source_frames):
+        Image.new("RGB", answer.sampling.size[::-1], (200, 0, 0)).save(folder / f"{index:05d}.png")
+    row = answered(0, uri=str(folder), sha256=sha256(folder))
+    assert find(row.uri, None) == folder
+    shown = frames(cut(row, answer, None)[1], tmp_path / "shown.mp4")
+    assert shown[..., 0].min() > 150
+    (folder / "00000.png").unlink()
+    with pytest.raises(VideoFrameError, match="changed since"):
+        cut(row, answer, None)
+
+
+@pytest.mark.parametrize("uri", [".", "..", "/", "s3://", "/.."])
+def test_no_row_is_about_the_folder_of_videos_itself(tmp_path: Path, uri: str) -> None:
+    with pytest.raises(VideoNotFound):
+        find(uri, tmp_path)
+
+
+def test_a_pipe_is_no_video(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.mp4")
+    with pytest.raises(VideoNotFound):
+        find(str(tmp_path / "a.mp4"), tmp_path)
 
 
 def test_the_cut_is_the_grounding_frames(film: Annotation, tmp_path: Path) -> None:

@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
+from ray_jobs.annotate import front
 from ray_jobs.annotate.manifest import Manifest
+from ray_jobs.annotate.run import BulkJob
 from ray_jobs.evaluate import plan as planning
 from ray_jobs.evaluate.asked import Asked, Texts
-from ray_jobs.evaluate.corpora import Outcome, commit, evaluate, numbers
+from ray_jobs.evaluate.corpora import Outcome, commit, evaluate, numbers, on_ray
 from ray_jobs.evaluate.plan import Cases
 from tests.unit.data.corpora import test_gcg as gcg
 from tests.unit.data.corpora import test_images as images
@@ -196,3 +199,13 @@ def _manifest(asked: Asked) -> Manifest:
 
 def test_the_commit_of_a_checkout() -> None:
     assert len(commit().removesuffix("-dirty")) in (0, 40)
+
+
+@pytest.mark.parametrize("retry", [False, True])
+def test_what_has_failed_is_asked_once_more_if_it_is_wished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, retry: bool) -> None:
+    mevis(tmp_path)
+    asked = asked_of(tmp_path, "mevis", retry=retry)
+    jobs: list[BulkJob] = []
+    monkeypatch.setattr(front, "drive", lambda job, **_: jobs.append(job))
+    on_ray(asked, address=None, console=Console())(planning.make_plan(asked.cases, tmp_path / "links").manifest)
+    assert [job.retry for job in jobs] == [retry]

@@ -66,6 +66,27 @@ def test_failed_cases_get_empty_masks_if_so_many_may_fail(tmp_path: Path) -> Non
     assert done.failed_share == pytest.approx(1 / 3)
 
 
+@pytest.mark.parametrize(("task", "video"), [("mevis", "ab"), ("ref_youtube_vos", "v1")])
+def test_a_video_that_failed_whole_gets_empty_masks_of_its_own_size(tmp_path: Path, task: str, video: str) -> None:
+    index = mevis(tmp_path, "valid") / "meta_expressions.json"
+    if task == "ref_youtube_vos":
+        index = referring._ytvos(tmp_path) / "meta_expressions/valid/meta_expressions.json"
+    edit(index, lambda found: found["videos"].update(zz=found["videos"][video]))
+    for name in NAMES:
+        frame = next(tmp_path.glob(f"*/valid/JPEGImages/{video}")).parent / "zz" / f"{name}.jpg"
+        frame.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (2 * W, 3 * H)).save(frame)
+    done = handed_in(tmp_path, task, {f"{task}/valid/zz/{exp}": LOST for exp in "012"}, max_failed=0.5)
+    assert done.failed == done.cases / 2
+    for path in done.files.values():
+        shown = pictures(path)
+        assert len(shown) == done.cases * len(NAMES)
+        assert {picture.shape for name, picture in shown.items() if f"{video}/" in name} == {(H, W)}
+        lost = [picture for name, picture in shown.items() if "zz/" in name]
+        assert {picture.shape for picture in lost} == {(3 * H, 2 * W)}
+        assert not any(picture.any() for picture in lost)
+
+
 def test_a_video_that_is_not_there_fails_its_expressions(tmp_path: Path) -> None:
     folder = mevis(tmp_path, "valid")
 
