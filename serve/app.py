@@ -18,6 +18,7 @@ from serve.scaling import ByLoad
 from serve.settings import Fetching, Settings, Tls
 from serve.setup import Setup
 from serve.tracking import pinned
+from vglamm.config import text_of
 from vglamm.errors import ConfigError
 
 NAME = "vglamm"
@@ -59,7 +60,7 @@ class Args(BaseModel):
         """ConfigError where the address needs a token, or half of TLS is missing."""
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise ConfigError("one of tls_certificate and tls_key", "both or neither", "name the other one")
-        token = None if self.token_file is None else Path(self.token_file).read_text(encoding="utf-8").strip()
+        token = None if self.token_file is None else text_of(self.token_file).strip()
         return Settings(
             spool=_absolute(self.spool),
             host=self.host,

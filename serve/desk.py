@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from starlette.requests import Request
 
-from serve.contract import Ask, Backend, Watching
+from serve.contract import Ask, Backend, Turns, Watching
 from serve.fetch import Fetcher
 from serve.jobs import Jobs
 from serve.schema import Options, Question
@@ -91,6 +91,12 @@ class Desk:
             raise RequestRefused(
                 f"a question of {len(question)} characters", f"at most {self.settings.taken.question}", "ask more briefly"
             )
+
+    def check_history(self, history: Turns) -> None:
+        """A client that tells the earlier turns itself tells no more than a session's questions may hold."""
+        most, length = self.settings.kept.turns * self.settings.taken.question, sum(len(text) for turn in history for text in turn)
+        if length > most:
+            raise RequestRefused(f"earlier messages of {length} characters", f"at most {most} together", "leave the oldest out")
 
     async def sweep(self) -> None:
         """Drop what expired, for ever."""

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import Any
 
 from vglamm.errors import VglammError, WorkerLost
@@ -35,15 +36,23 @@ class _Ticket:
             self.loop.call_soon_threadsafe(self.news.put_nowait, one)
 
 
+class _End(Enum):
+    """When the thread ends: before the next token, or with the last answer."""
+
+    NOW = auto()
+    ANSWERED = auto()
+
+
 class Engine:
     """rows: answers that are written together at most. tokens: positions that they may come to need together at most; one answer
     may always be written. Between two tokens one question is read at most, so that answers go on while questions come."""
 
     def __init__(self, step: LanguageStep, rows: int, tokens: int) -> None:
         self.step, self.rows, self.tokens = step, rows, tokens
-        self._inbox: queue.SimpleQueue[_Ticket | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[_Ticket | _End] = queue.SimpleQueue()
         self._waiting: deque[_Ticket] = deque()
         self._riding: dict[int, _Ticket] = {}
+        self._draining = self._ended = False
         self.thread = threading.Thread(target=self._run, name="language", daemon=True)
         self.thread.start()
 
@@ -58,7 +67,7 @@ class Engine:
         """The same, all that came while nobody listened in one piece: who sends each piece on falls behind no further than that."""
         ticket = _Ticket(asked, options, asyncio.get_running_loop())
         self._inbox.put(ticket)
-        if not self.thread.is_alive():
+        if self._ended:  # else the thread, which looks once more into its inbox when it has said so, finds the ticket
             raise WorkerLost("a language engine that has ended", "one that runs", "ask again")
         try:
             while True:
@@ -77,32 +86,51 @@ class Engine:
 
     def close(self) -> None:
         """End the thread; questions that are not answered yet fail."""
-        self._inbox.put(None)
+        self._inbox.put(_End.NOW)
+        self.thread.join()
+
+    def drain(self) -> None:
+        """End the thread when nobody rides or waits any more, and return then."""
+        self._inbox.put(_End.ANSWERED)
         self.thread.join()
 
     def _run(self) -> None:
-        flight = self.step.flight()
         try:
+            flight = self.step.flight()
             while self._collect():
-                self._drop_left(flight)
-                self._admit(flight)
-                for key, events in flight.advance().items():
-                    self._tell(key, events)
+                try:
+                    self._drop_left(flight)
+                    self._admit(flight)
+                    for key, events in flight.advance().items():
+                        self._tell(key, events)
+                except Exception as error:  # what it left of the flight nobody knows: those who wait get another
+                    riding, self._riding, flight = self._riding, {}, self.step.flight()
+                    for ticket in riding.values():
+                        ticket.tell(_told(error))
         finally:
             lost = WorkerLost("a language engine that ended", "one that runs until its replica ends", "ask again")
+            self._ended = True
+            while not self._inbox.empty():
+                if isinstance(left := self._inbox.get(), _Ticket):
+                    self._waiting.append(left)
             for ticket in (*self._riding.values(), *self._waiting):
                 ticket.tell(lost)
 
     def _collect(self) -> bool:
         """Take what came in, waiting if there is nothing else to do; False when it is time to end."""
         while True:
+            idle = not self._riding and not self._waiting
             try:
-                ticket = self._inbox.get(block=not self._riding and not self._waiting)
+                came = self._inbox.get(block=idle and not self._draining)
             except queue.Empty:
-                return True
-            if ticket is None:
-                return False
-            self._waiting.append(ticket)
+                return not idle
+            match came:
+                case _End.NOW:
+                    return False
+                case _End.ANSWERED:
+                    self._draining = True
+                case _:
+                    self._waiting.append(came)
 
     def _drop_left(self, flight: Flight) -> None:
         for key in [key for key, ticket in self._riding.items() if ticket.left]:
@@ -118,15 +146,14 @@ class Engine:
                 continue
             try:
                 ticket.prompt = ticket.prompt or self.step.prepare(ticket.asked, **ticket.options)
-            except VglammError as error:
+                if len(flight) and flight.tokens + ticket.prompt.tokens > self.tokens:
+                    return
+                key, events = flight.join(ticket.prompt)
+            except Exception as error:  # of this question alone
                 self._waiting.popleft()
-                ticket.tell(error)
+                ticket.tell(_told(error))
                 continue
-            if len(flight) and flight.tokens + ticket.prompt.tokens > self.tokens:
-                return
-            self._waiting.popleft()
-            key, events = flight.join(ticket.prompt)
-            self._riding[key] = ticket
+            self._riding[key] = self._waiting.popleft()
             self._tell(key, events)
             return
 
@@ -135,3 +162,11 @@ class Engine:
         ticket.tell(*events)
         if events and isinstance(events[-1], Reply):
             del self._riding[key]
+
+
+def _told(error: Exception) -> VglammError:
+    """The error for who asked; of a bug, or a machine that fails, the log has the traceback."""
+    if isinstance(error, VglammError):
+        return error
+    log.error("an answer broke off", exc_info=error)
+    return WorkerLost(f"an answer that broke off ({type(error).__name__})", "one that is written to its end", "ask again")

@@ -62,12 +62,11 @@ class Fetcher:
             target = self._parsed(url)
             address = await self._pinned(target)
             async with httpx2.AsyncClient(trust_env=False, follow_redirects=False, timeout=self.policy.seconds) as client:
-                port = "" if target.port is None else f":{target.port}"
                 request = client.build_request(
                     "GET",
                     target.copy_with(host=str(address)),
-                    headers={"Host": f"{target.host}{port}", "Accept-Encoding": "identity", "User-Agent": "vglamm"},
-                    extensions={"sni_hostname": target.host},
+                    headers={"Host": target.netloc.decode(), "Accept-Encoding": "identity", "User-Agent": "vglamm"},
+                    extensions={"sni_hostname": named(target)},
                 )
                 try:
                     response = await client.send(request, stream=True)
@@ -108,19 +107,24 @@ class Fetcher:
             raise UrlRefused("an address with a user name", "one without", "keep credentials out of addresses")
         if (url.port or {"http": 80, "https": 443}.get(url.scheme)) not in self.policy.ports:
             raise UrlRefused(f"port {url.port}", f"one of {', '.join(map(str, self.policy.ports))}", _FIX)
-        if not any(fits(url.host, pattern) for pattern in self.policy.hosts):
+        if not any(fits(named(url), pattern) for pattern in self.policy.hosts):
             raise UrlRefused("a host that is not allowed", "one that the server's owner allowed", _FIX)
         return url
 
     async def _pinned(self, url: httpx2.URL) -> IpAddress:
         """The one address to connect to. All that the name has must be of the outside: whoever mixes them means the inside."""
         try:
-            found = [ipaddress.ip_address(text.partition("%")[0]) for text in await self._resolve(url.host, url.port or 443)]
+            found = [ipaddress.ip_address(text.partition("%")[0]) for text in await self._resolve(named(url), url.port or 443)]
         except (OSError, ValueError) as error:
             raise VideoNotFound("a host without an address", "one that resolves", "check its name") from error
         if not found or not all(self._allowed(address) for address in found):
             raise UrlRefused("a host of the inside", "one of the public internet", _FIX)
         return found[0]
+
+
+def named(url: httpx2.URL) -> str:
+    """The host as it is on the wire, ``xn--...`` for a name of other letters: ``url.host`` has those, which no header may have."""
+    return url.raw_host.decode("ascii")
 
 
 async def resolved(host: str, port: int) -> list[str]:

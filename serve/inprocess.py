@@ -97,7 +97,7 @@ class InProcess:
                 sampling,
                 source=ask.source,
                 model=walk.name,
-                end=end_of(source),
+                end=end_of(source, ask.sampling.end),
                 timings=clock.spent,
             )
         yield Done(answer, first_token, first_mask, walk.language.length(question), len(reply.tokens))

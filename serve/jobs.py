@@ -110,7 +110,7 @@ class Jobs:
             self._news.clear()
             try:
                 for record in await self.all():
-                    if record["status"] not in ENDED and record["job"] not in self._running:
+                    if _is_due(record) and record["job"] not in self._running:
                         await self._take(record["job"])
             except (OSError, ValueError, VglammError):  # the spool, or a record in it; the next round may go better
                 log.exception("jobs were not done")
@@ -122,7 +122,7 @@ class Jobs:
         try:
             async with self._lease(name).held() as lost:
                 record = await asyncio.to_thread(self.spool.find, JOBS, name)
-                if record is None or record["status"] in ENDED:
+                if record is None or not _is_due(record):
                     return
                 self._running[name] = stop = asyncio.Event()
                 try:
@@ -160,6 +160,8 @@ class Jobs:
 
     async def _end(self, record: dict[str, Any], working: asyncio.Task[Turned]) -> None:
         name, error = record["job"], working.exception()
+        if isinstance(error, Overloaded | WorkerLost) and await self._put_off(record, error):
+            return
         if error is not None:
             log.warning("%s failed", name, exc_info=None if isinstance(error, VglammError) else error)
             await self._write(record | {"status": FAILED, "error": told(error).tree(name)["error"]})
@@ -168,6 +170,22 @@ class Jobs:
         await asyncio.to_thread(self.spool.write, JOBS, name, json.loads(turned.json()), RESULT)
         record["progress"]["share"] = 1.0
         await self._write(record | {"status": DONE})
+
+    async def _put_off(self, record: dict[str, Any], error: Overloaded | WorkerLost) -> bool:
+        """Leave a job to whoever takes it first when it is due again; False if it was tried long or often enough. A full queue is
+        no attempt, but from the first one on it is tried for ``kept.seconds`` only."""
+        now = time.time()
+        if isinstance(error, Overloaded):
+            first: float = record.get("refused", now)
+            record |= {"attempts": record["attempts"] - 1, "refused": first}
+            wait, again = error.retry_after, now - first < self.kept.seconds
+        else:  # as if the replica of the job itself had died
+            wait, again = self.kept.lease_seconds, bool(record["attempts"] < self.kept.attempts)
+        if again:
+            log.info("%s is put off for %g s: %s", record["job"], wait, error)
+            await self._write(record | {"status": QUEUED, "due": now + wait})
+            asyncio.get_running_loop().call_later(wait, self._news.set)
+        return again
 
     async def _answer(self, record: dict[str, Any]) -> Turned:
         """Ask, and note how far it is."""
@@ -202,6 +220,11 @@ class Jobs:
 
     def _lease(self, name: str) -> Lease:
         return Lease(self.spool, JOBS, name, self.kept.lease_seconds)
+
+
+def _is_due(record: dict[str, Any]) -> bool:
+    """Whether a job is to be worked on now."""
+    return record["status"] not in ENDED and record.get("due", 0.0) <= time.time()
 
 
 def ask_of(plain: dict[str, Any]) -> Ask:

@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from vglamm.config import from_tree
+from vglamm.config import from_tree, tree_of
 from vglamm.errors import ConfigError
 
 LAYOUTS = ("split", "whole")
@@ -135,15 +135,10 @@ class Profile:
 
 def load_profile(name: str) -> Profile:
     """A named profile or a YAML file. ConfigError for an unknown name or key."""
-    from omegaconf import OmegaConf
-
     folder = Path(str(resources.files("serve"))) / "profile_files"
     known = sorted(path.stem for path in folder.glob("*.yaml"))
     path = folder / f"{name}.yaml" if name in known else Path(name)
     if not path.is_file():
         raise ConfigError(f"profile {name!r}", f"one of {', '.join(known)}, or a YAML file", "check the name")
-    tree = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{path} without settings", "a mapping of parts", "see the named profiles")
-    profile = from_tree(Profile, {str(key): value for key, value in tree.items()})
+    profile = from_tree(Profile, tree_of(path))
     return profile if name not in known else replace(profile, name=name)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import ray
 from ray import serve as ray_serve
+from ray.exceptions import AuthenticationError
 from ray.serve.config import HTTPOptions
 from ray.serve.deployment import Application
 
@@ -60,12 +61,20 @@ def _run(made: Application) -> None:
 
 def connect(address: str | None) -> bool:
     """Be connected to a Ray; whether it is one of our own, which ends with this process. Its dashboard is on this machine's own
-    address; its token authentication is on where :mod:`serve.protected` was imported first."""
+    address; its token authentication is on where :mod:`serve.protected` was imported first. EnvironmentProblem for a cluster of
+    which this user has no token."""
     address = address or os.environ.get("RAY_ADDRESS")
     if ray.is_initialized():
         return False
     if address:
-        ray.init(address=address, log_to_driver=False)
+        try:
+            ray.init(address=address, log_to_driver=False)
+        except AuthenticationError as error:
+            raise EnvironmentProblem(
+                f"a Ray cluster at {address} that does not take this user's token, or no token of Ray's",
+                "a cluster that asks for tokens, and its token",
+                "put the cluster's token into ~/.ray/auth_token or RAY_AUTH_TOKEN",
+            ) from error
         return False
     ray.init(address="local", dashboard_host=LOOPBACK, log_to_driver=False)
     return True

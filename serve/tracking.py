@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import logging
+import os
 import re
+import shutil
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from vglamm.errors import CheckpointError, EnvironmentProblem
 
@@ -17,14 +23,16 @@ _USER, _QUERY = re.compile(r"(?<=://)[^\s/'\"]*@"), re.compile(r"(?<=://)([^\s?'
 
 
 def weights(source: str, registry: str | None = None) -> str:
-    """The checkpoint that ``source`` names: itself, or a local copy of ``models:/NAME@ALIAS`` (or ``/VERSION``) of a registry."""
+    """The checkpoint that ``source`` names: itself, or a local copy of ``models:/NAME@ALIAS`` (or ``/VERSION``) of a registry,
+    fetched once to ``~/.cache/vglamm/registry``; what the registry keeps on this machine is used where it is. CheckpointError if it
+    cannot be had, EnvironmentProblem if the cache cannot be used."""
     if not source.startswith(REGISTRY):
         return source
     mlflow = _mlflow()
     try:
         if registry is not None:
             mlflow.set_registry_uri(registry)
-        folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=source))
+        folder = _fetched(mlflow, source)
     except (mlflow.exceptions.MlflowException, OSError) as error:
         raise CheckpointError(
             f"nothing at {source} ({type(error).__name__})", "a version of a registered model", "check name, alias and registry"
@@ -34,6 +42,45 @@ def weights(source: str, registry: str | None = None) -> str:
     if not found:
         raise CheckpointError(f"{source} without a checkpoint", "a folder as `vglamm convert` writes", "register such a folder")
     return str(found[0].parent)
+
+
+def _fetched(mlflow: Any, source: str) -> Path:
+    """The folder of a registered version. Parts that start together on one machine fetch it once, the others wait for the first."""
+    models = mlflow.store.artifact.models_artifact_repo.ModelsArtifactRepository
+    root, below = models.split_models_uri(source)
+    where = models.get_underlying_uri(root)
+    if urlsplit(where).scheme in ("", "file"):
+        return Path(mlflow.artifacts.download_artifacts(artifact_uri=source))
+    cache = _cache()
+    folder = cache / hashlib.sha256(f"{mlflow.get_registry_uri()} {where} {below}".encode()).hexdigest()[:32]
+    with open(cache / f"{folder.name}.lock", "wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if folder.is_dir():
+            return folder
+        partial = Path(tempfile.mkdtemp(prefix=".fetching-", dir=cache))
+        try:
+            log.info("fetching %s", source)
+            mlflow.artifacts.download_artifacts(artifact_uri=source, dst_path=str(partial))
+            partial.rename(folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+def _cache() -> Path:
+    """Where fetched versions are, of this user alone: weights are trusted as they lie there."""
+    try:
+        folder = Path.home() / ".cache" / "vglamm" / "registry"
+        folder.mkdir(parents=True, exist_ok=True)
+        owner = folder.stat().st_uid
+        if owner == os.geteuid():
+            folder.chmod(0o700)
+            return folder
+    except (OSError, RuntimeError) as error:  # the latter for a user without a home
+        raise EnvironmentProblem(
+            f"no cache for a registry's weights ({error})", "~/.cache/vglamm/registry", "set HOME to a folder that can be written"
+        ) from error
+    raise EnvironmentProblem(f"{folder}, which is user {owner}'s", "one of this user", "remove it, or set HOME to another folder")
 
 
 def pinned(source: str, registry: str | None = None) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import json
 import re
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 from urllib.parse import unquote_to_bytes
 
@@ -42,18 +44,21 @@ class Intake:
         self.videos, self.fetcher = videos, fetcher
         self.taken = videos.settings.taken
 
-    async def read(self, request: Request, model: type[Model]) -> tuple[Model, str | None]:
-        """The request as ``model``, from JSON or from a form, and the name of a video that came in the form."""
+    @asynccontextmanager
+    async def read(self, request: Request, model: type[Model]) -> AsyncIterator[tuple[Model, str | None]]:
+        """The request as ``model``, from JSON or from a form, and the name of a video that came in the form. What raises while they
+        are in hand takes the video along: nobody was told its name."""
         kind = request.headers.get("content-type", "")
-        if kind.startswith("multipart/form-data"):
-            fields, video = await self._form(request, kind)
-            try:
-                return model.model_validate(fields), video
-            except ValidationError as error:
-                if video is not None:
-                    await self.videos.delete(video)
-                raise RequestValidationError(error.errors(include_input=False, include_context=False)) from error
-        return parsed(await request.body(), model), None
+        if not kind.startswith("multipart/form-data"):
+            yield parsed(await request.body(), model), None
+            return
+        fields, video = await self._form(request, kind)
+        try:
+            yield validated(fields, model), video
+        except (Exception, asyncio.CancelledError):
+            if video is not None:
+                await asyncio.shield(self.videos.delete(video))
+            raise
 
     async def upload(self, request: Request) -> str:
         """The name of the video that is the body of a request: a form with a file, JSON, or the plain bytes."""
@@ -98,11 +103,18 @@ class Intake:
 def parsed(body: bytes, model: type[Model]) -> Model:
     """JSON as ``model``; RequestValidationError, which says where it does not fit."""
     try:
-        return model.model_validate(json.loads(body))
+        tree = json.loads(body)
     except (ValueError, RecursionError) as error:
-        if isinstance(error, ValidationError):
-            raise RequestValidationError(error.errors(include_input=False, include_context=False)) from error
         raise RequestRefused("a body that is not JSON", "JSON, or a form", "set Content-Type and check the body") from error
+    return validated(tree, model)
+
+
+def validated(tree: Any, model: type[Model]) -> Model:
+    """Fields as ``model``; RequestValidationError, which says where they do not fit."""
+    try:
+        return model.model_validate(tree)
+    except ValidationError as error:
+        raise RequestValidationError(error.errors(include_input=False, include_context=False)) from error
 
 
 async def _inline(url: str) -> AsyncIterator[bytes]:

@@ -48,7 +48,7 @@ class Decode:
             opened = time.perf_counter()
             given = vision_input(source, sampling, config)
             spent = {"probe": opened - began, "decode": time.perf_counter() - opened}
-            return Look(given, Header(sampling, end_of(source), spent))
+            return Look(given, Header(sampling, end_of(source, film.watching.end), spent))
 
     async def frames(self, film: Film, first: int, stop: int | None = None) -> list[PixelInput]:
         """Grounding frames ``first`` .. ``stop - 1`` in chunks, as many as there are; without ``stop``, one window of them."""

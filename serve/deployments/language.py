@@ -32,7 +32,8 @@ class Writer:
         self.engine, self.identity = engine, identity
 
     def __del__(self) -> None:
-        self.engine.close()
+        """Serve calls this, in a thread, when another model takes the place: those that are being answered still are."""
+        self.engine.drain()
 
 
 class Language:
@@ -48,7 +49,8 @@ class Language:
         name = ray_serve.get_multiplexed_model_id()
         writer = await self.other(name) if name else self.own
         step, question = writer.engine.step, (watched.tokens, asked.history, asked.question)
-        yield [replace(watched.header, model=writer.identity, read=step.length(question))]
+        read = await asyncio.get_running_loop().run_in_executor(self.station.worker, step.length, question)
+        yield [replace(watched.header, model=writer.identity, read=read)]
         config = step.part.config
         work = len(watched.tokens.tokens) + (asked.writing.max_new_tokens or config.max_new_tokens)
         raw, prompts = "", []

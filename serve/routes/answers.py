@@ -25,12 +25,12 @@ def add(app: FastAPI, desk: Desk) -> None:
     @app.post("/v1/answers", openapi_extra=body_of(Question), responses=STREAM)
     async def ask(request: Request) -> Response:
         """Ask a question; with ``session``, a further one about the same video."""
-        question, uploaded = await desk.intake.read(request, Question)
-        session, asked, video, came = await desk.asked(question, uploaded, request)
-        events = desk.sessions.ask(session, replace(asked, live=question.stream), video, question.alone)
-        if came and not question.keep:
-            events = then_deleted(desk, events, video)
-        return await answered(events, request, question.stream)
+        async with desk.intake.read(request, Question) as (question, uploaded):
+            session, asked, video, came = await desk.asked(question, uploaded, request)
+            events = desk.sessions.ask(session, replace(asked, live=question.stream), video, question.alone)
+            if came and not question.keep:
+                events = then_deleted(desk, events, video)
+            return await answered(events, request, question.stream)
 
 
 async def answered(events: Any, request: Request, stream: bool) -> Response:

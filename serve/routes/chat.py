@@ -32,6 +32,7 @@ def add(app: FastAPI, desk: Desk) -> None:
         an allowed address. Phrases and tracks are in the field ``vglamm``."""
         talk = dialogue(wanted.messages)
         desk.check_question(talk.question)
+        desk.check_history(talk.history)
         video, came = await desk.intake.named(talk.video)
         request_id = request.state.request_id
         ask = Ask(

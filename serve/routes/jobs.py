@@ -20,10 +20,10 @@ def add(app: FastAPI, desk: Desk) -> None:
     @app.post("/v1/jobs", status_code=202, tags=["jobs"], openapi_extra=body_of(JobRequest), responses=FAILURES, response_model=Job)
     async def begin(request: Request, response: Response) -> Any:
         """Ask in the background. The job survives this server; it is kept for a while after its end."""
-        wanted, uploaded = await desk.intake.read(request, JobRequest)
-        desk.check_question(wanted.question)
-        video, _ = await desk.video(wanted.video, uploaded)
-        record = await desk.jobs.add(video, desk.ask(wanted, wanted.question, video, request))
+        async with desk.intake.read(request, JobRequest) as (wanted, uploaded):
+            desk.check_question(wanted.question)
+            video, _ = await desk.video(wanted.video, uploaded)
+            record = await desk.jobs.add(video, desk.ask(wanted, wanted.question, video, request))
         response.headers["Location"] = f"/v1/jobs/{record['job']}"
         return tree(record)
 

@@ -13,7 +13,7 @@ export function askToken(wrong) {
 async function ask(wrong) {
   const dialog = byId("token"), value = byId("token-value"), why = byId("token-why");
   why.classList.toggle("wrong", wrong);
-  if (wrong) why.textContent = "That was not the token. It was printed where the server was started.";
+  if (wrong) why.textContent = "That was not the token. Ask whoever runs this server: it is in the file given with --token-file.";
   value.value = dialog.returnValue = "";
   byId("token-cancel").onclick = () => dialog.close("");
   dialog.showModal();

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from vglamm.commands.screen import err, out
+from vglamm.config import text_of
 from vglamm.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def token_in(path: Path | None) -> str | None:
     """The token in a file; on the command line anybody on the machine could read it."""
     if path is None:
         return None
-    token = path.read_text(encoding="utf-8").strip()
+    token = text_of(path).strip()
     if not token:
         raise ConfigError(f"an empty file, {path}", "a token", "write it there")
     return token

@@ -80,5 +80,5 @@ def _named(text: str) -> tuple[str, str]:
     """NAME=CHECKPOINT."""
     name, equals, source = text.partition("=")
     if not equals or not name or not source:
-        raise ConfigError(f"--also {text}", "NAME=CHECKPOINT", "write it like night=runs/night")
+        raise ConfigError(f"--also {text}", "NAME=CHECKPOINT", "write it like night=runs/night/step-2000")
     return name, source

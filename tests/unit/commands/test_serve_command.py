@@ -4,6 +4,7 @@ from dataclasses import fields
 from inspect import signature
 
 import pytest
+from ray.exceptions import AuthenticationError
 
 from serve.app import Args, build
 from serve.settings import Tls
@@ -38,6 +39,19 @@ def test_mistakes_end_with_2(words, said, capsys):
         main(["serve", *words])
     assert ended.value.code == 2
     assert said in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_cluster_whose_token_is_not_there_is_told(monkeypatch, capsys):
+    def refused(*_, **__):
+        raise AuthenticationError("WrongClusterID")
+
+    monkeypatch.setattr("ray.init", refused)
+    with pytest.raises(SystemExit) as ended:
+        main(["serve", "--ray", "10.0.0.1:6379"])
+    assert ended.value.code == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert "a Ray cluster at 10.0.0.1:6379 that does not take this user's token" in told
+    assert "EnvironmentProblem" in told
 
 
 def test_a_token_opens_other_addresses_and_stays_secret(tmp_path):

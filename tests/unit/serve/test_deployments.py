@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
 
+from serve.contract import Writing
 from serve.profile import Profile
 from serve.setup import Setup
+from serve.wire import Asked, Header, Watched
 from tests import fakes
 from vglamm import checkpoint
 from vglamm.media.limits import Limits
-from vglamm.records import VisionInput
+from vglamm.records import Reply, Sampling, VisionInput, VisualTokens
 from vglamm.walk import load
+
+if TYPE_CHECKING:
+    from serve.deployments.language import Language
 
 
 @pytest.fixture(scope="module")
@@ -28,15 +35,33 @@ def half(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def steps(half: Path, tmp_path: Path) -> Iterator[dict[str, Any]]:
+def setup(half: Path, tmp_path: Path) -> Setup:
+    return Setup((("half", str(half)),), Profile("p", device="cpu"), str(tmp_path), Limits())
+
+
+@pytest.fixture
+def language(setup: Setup) -> Iterator[Language]:
     from serve.deployments.language import Language
+
+    made = Language(setup)
+    yield made
+    made.own.engine.close()
+
+
+@pytest.fixture
+def steps(setup: Setup, language: Language) -> dict[str, Any]:
     from serve.deployments.pixel import Pixel
     from serve.deployments.vision import Vision
 
-    setup = Setup((("half", str(half)),), Profile("p", device="cpu"), str(tmp_path), Limits())
-    vision, language, pixel = Vision(setup), Language(setup), Pixel(setup, None)  # type: ignore[arg-type]
-    yield {"vision": vision.step, "language": language.own.engine.step, "pixel": pixel.step}
-    language.own.engine.close()
+    vision, pixel = Vision(setup), Pixel(setup, None)  # type: ignore[arg-type]
+    return {"vision": vision.step, "language": language.own.engine.step, "pixel": pixel.step}
+
+
+async def written(language: Language) -> list[Any]:
+    tokens = VisualTokens(np.zeros((1, language.own.engine.step.part.config.width), np.float32), 0)
+    header = Header(Sampling((0,), (0.0,), (0,), (0.0,), 1, 0.0, (4, 4)), 0.0, {})
+    asked = Asked("what?", (), Writing(max_new_tokens=4))
+    return [told async for piece in language.write(Watched(tokens, header), asked) for told in piece]
 
 
 def test_each_part_computes_on_a_cpu_as_the_walk_does_whatever_its_weights_are_stored_in(steps: dict[str, Any], half: Path) -> None:
@@ -45,3 +70,44 @@ def test_each_part_computes_on_a_cpu_as_the_walk_does_whatever_its_weights_are_s
     side = walk.config.vision.spatial.image_size
     given = [VisionInput(np.full((1, 3, side, side), 99, np.uint8), None)]
     assert np.array_equal(steps["vision"](given)[0].tokens, walk.vision(given)[0].tokens)
+
+
+def test_a_question_is_measured_beside_the_loop(language: Language, monkeypatch: pytest.MonkeyPatch) -> None:
+    step, places = language.own.engine.step, []
+    length = step.length
+
+    def measured(asked: Any) -> int:
+        places.append(threading.current_thread())
+        return length(asked)
+
+    monkeypatch.setattr(step, "length", measured)
+    header, *_, reply = asyncio.run(written(language))
+    assert header.read == length((VisualTokens(np.zeros((1, step.part.config.width), np.float32), 0), (), "what?"))
+    assert len(reply.tokens) == 4
+    assert places
+    assert threading.main_thread() not in places
+
+
+def test_a_model_that_is_unloaded_writes_its_answers_to_the_end(language: Language, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = language.own.engine
+    at_work, told, join = threading.Event(), threading.Event(), engine.thread.join
+
+    def stand(*_: object) -> None:
+        at_work.set()
+        told.wait(60)
+
+    def joined() -> None:
+        told.set()  # before it waits for the thread it has told it to end
+        join()
+
+    monkeypatch.setattr(engine.thread, "join", joined)
+    engine.step.part.trunk.register_forward_pre_hook(stand)
+
+    async def unloaded() -> list[Any]:
+        writing = asyncio.ensure_future(written(language))
+        assert await asyncio.to_thread(at_work.wait, 60)
+        await asyncio.to_thread(language.own.__del__)  # as Serve does
+        return await writing
+
+    assert isinstance(asyncio.run(unloaded())[-1], Reply)
+    assert not engine.thread.is_alive()

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from tests import fakes
 from vglamm.errors import DialogueError, WorkerLost
 from vglamm.frames import choose, open_frames, vision_input
 from vglamm.records import Reply
-from vglamm.steps.language import LanguageStep
+from vglamm.steps.language import Flight, LanguageStep
 from vglamm.steps.vision import VisionStep
 
 QUESTIONS = ("what?", "and who is it that moves here?", "a", "where is it?", "why?")
@@ -41,8 +42,8 @@ async def heard(engine: Engine, tokens, question: str, **options) -> list:
     return [event async for event in engine.ask((tokens, (), question), **options)]
 
 
-async def everyone(engine: Engine, tokens, questions) -> list[list]:
-    return await asyncio.gather(*(heard(engine, tokens, question) for question in questions))
+async def everyone(engine: Engine, tokens, questions, *, errors: bool = False) -> list[list]:
+    return await asyncio.gather(*(heard(engine, tokens, question) for question in questions), return_exceptions=errors)
 
 
 def test_many_are_answered_as_one_by_one(engine, step, tokens):
@@ -113,15 +114,90 @@ def test_who_leaves_stops_before_the_next_token_and_disturbs_nobody(engine, step
     assert set(riding[count + 1 :]) == {1}, "at most the token that was at work had company"
 
 
-def test_an_engine_that_fails_fails_its_questions(step, tokens, monkeypatch):
-    engine = Engine(step, rows=2, tokens=10_000)
-    monkeypatch.setattr(threading, "excepthook", lambda _: None)
-    monkeypatch.setattr("vglamm.steps.language.Flight.advance", lambda self: 1 / 0)
+def test_a_token_that_fails_fails_those_that_ride_and_nobody_after_them(engine, tokens, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr("vglamm.steps.language.Flight.advance", lambda self: 1 / 0)
+        failed = asyncio.run(everyone(engine, tokens, QUESTIONS, errors=True))
+    assert [type(error) for error in failed] == [WorkerLost] * len(QUESTIONS)
+    assert asyncio.run(heard(engine, tokens, "what?"))[-1].raw == fakes.ANSWER
+
+
+@pytest.mark.parametrize(
+    ("owner", "method", "at"),
+    [
+        (LanguageStep, "prepare", lambda calls, given: calls == 2),
+        (Flight, "join", lambda calls, given: calls == 2),
+        (Flight, "_take", lambda calls, given: given[1] == 1),  # the key: when it has joined, but has no token yet
+    ],
+)
+def test_a_question_that_cannot_be_read_fails_alone(engine, tokens, monkeypatch, owner, method, at):
+    true, calls = getattr(owner, method), []
+
+    def failing(*given, **options):
+        calls.append(method)
+        return 1 / 0 if at(len(calls), given) else true(*given, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, method, failing)
+        good, bad, other = asyncio.run(everyone(engine, tokens, ["what?", "where?", "why?"], errors=True))
+    assert isinstance(bad, WorkerLost)
+    assert good[-1].raw == other[-1].raw == fakes.ANSWER
+    assert asyncio.run(heard(engine, tokens, "what?"))[-1].raw == fakes.ANSWER
+
+
+@pytest.fixture
+def go_on(step) -> Iterator[threading.Event]:
+    """Until it is set the language part stands at its token."""
+    event = threading.Event()
+
+    def wait(*_: object) -> None:
+        event.wait(60)
+
+    handle = step.part.trunk.register_forward_pre_hook(wait)
+    yield event
+    event.set()
+    handle.remove()
+
+
+def test_draining_ends_with_the_last_answer(step, tokens, go_on):
+    engine = Engine(step, rows=1, tokens=10_000)
+
+    async def drained() -> list[list]:
+        """Of three, one rides, one waits, and one comes while the engine drains."""
+        early = [asyncio.ensure_future(heard(engine, tokens, question)) for question in QUESTIONS[:2]]
+        await asyncio.sleep(0)  # they ask
+        end = asyncio.ensure_future(asyncio.to_thread(engine.drain))
+        late = asyncio.ensure_future(heard(engine, tokens, QUESTIONS[2]))
+        await asyncio.sleep(0)
+        go_on.set()
+        replies = await asyncio.wait_for(asyncio.gather(*early, late), 120)
+        await end
+        return replies
+
+    assert all(isinstance(events[-1], Reply) for events in asyncio.run(drained()))
+    assert not engine.thread.is_alive()
+    engine.drain()
     with pytest.raises(WorkerLost):
         asyncio.run(heard(engine, tokens, "what?"))
+
+
+def test_who_asks_behind_the_end_is_told(step, tokens, monkeypatch, go_on):
+    """The thread is at a token, the end lies in its inbox, and a question comes."""
+    engine = Engine(step, rows=1, tokens=10_000)
+
+    async def ended() -> list:
+        first = asyncio.ensure_future(heard(engine, tokens, "what?"))
+        await asyncio.sleep(0)  # it asks
+        with monkeypatch.context() as patched:
+            patched.setattr(engine.thread, "join", lambda: None)
+            engine.close()
+        last = asyncio.ensure_future(heard(engine, tokens, "why?"))
+        await asyncio.sleep(0)
+        go_on.set()
+        return await asyncio.wait_for(asyncio.gather(first, last, return_exceptions=True), 120)
+
+    assert [type(error) for error in asyncio.run(ended())] == [WorkerLost] * 2
     engine.thread.join()
-    with pytest.raises(WorkerLost):
-        asyncio.run(heard(engine, tokens, "what?"))
 
 
 def test_closing_fails_what_is_not_answered(step, tokens):

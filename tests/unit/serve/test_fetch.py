@@ -229,6 +229,19 @@ def test_without_hosts_nothing_is_fetched(inside: Inside, port: int) -> None:
     assert inside.hits == []
 
 
+def test_a_name_of_other_letters_is_looked_up_and_named_as_it_is_on_the_wire(inside: Inside, port: int) -> None:
+    asked: list[str] = []
+
+    async def names(host: str, _: int) -> list[str]:
+        asked.append(host)
+        return ["127.0.0.1"]
+
+    fetcher = Fetcher(policy(port, hosts=(".xn--mller-kva.example",)), 10**6, resolve=names, allowed=lambda _: True)
+    assert fetched(fetcher, f"http://a.xn--mller-kva.example:{port}/clip.mp4") == BODY
+    assert inside.hits == [("/clip.mp4", f"a.xn--mller-kva.example:{port}")]
+    assert asked == ["a.xn--mller-kva.example"]
+
+
 def test_hosts_are_whole_names() -> None:
     assert fits("Films.Example.", "films.example")
     assert fits("a.films.example", ".films.example")

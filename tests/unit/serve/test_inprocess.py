@@ -43,6 +43,12 @@ def test_events_come_in_the_order_of_the_contract_and_end_with_the_walks_answer(
     assert 0 < done.first_token_s < done.first_mask_s
 
 
+def test_a_moment_ends_with_the_span_that_was_asked_about(backend, walk, spool):
+    answer = heard(backend, Ask("clip.mp4", "what?", Watching(every_frame=True, limit=3, end=1.0)))[-1].answer
+    assert answer.moments == walk.ask(spool / "clip.mp4", "what?", every_frame=True, limit=3, end=1.0).moments
+    assert answer.moments[0][1] == 1.0
+
+
 def test_a_further_question_does_not_see_the_video_again(backend, walk):
     runs: list[int] = []
     handle = walk.vision.part.register_forward_pre_hook(lambda *_: runs.append(1))

@@ -1,8 +1,16 @@
 """MLflow: a run of the endpoint, and weights from a registry."""
 
+import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+
 import mlflow
 import pytest
+from mlflow.store.artifact.models_artifact_repo import ModelsArtifactRepository
 
+from serve import tracking
 from serve.tracking import Run, flat, pinned, weights
 from tests import fakes
 from vglamm import checkpoint
@@ -38,12 +46,72 @@ def test_weights_come_from_a_registry_by_alias(tmp_path):
     client.set_registered_model_alias("night", "champion", "1")
     mlflow.set_tracking_uri(books)
     folder = weights("models:/night@champion", books)
+    assert folder == str(tmp_path / "artifacts" / run / "artifacts" / "checkpoint"), "it is on this machine"
     assert checkpoint.identity(folder) == checkpoint.identity(tmp_path / "fake")
     assert pinned("models:/night@champion", books) == "models:/night/1"
     assert checkpoint.identity(weights("models:/night/1", books)) == checkpoint.identity(folder)
     for fails in (weights, pinned):
         with pytest.raises(CheckpointError, match="models:/night@nobody"):
             fails("models:/night@nobody", books)
+
+
+@pytest.fixture
+def remote(tmp_path, monkeypatch):
+    """A registry that keeps its versions elsewhere. names: what was fetched. fails: errors that fetching ends with, each once."""
+    checkpoint.save(fakes.model(), tmp_path / "fake", tokenizer=fakes.tokenizer())
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+
+    fetched = SimpleNamespace(names=[], fails=[])
+
+    def download(*, artifact_uri, dst_path):
+        fetched.names.append(artifact_uri)
+        shutil.copytree(tmp_path / "fake", Path(dst_path, "checkpoint"))
+        if fetched.fails:
+            raise fetched.fails.pop()
+        return dst_path
+
+    monkeypatch.setattr(mlflow.artifacts, "download_artifacts", download)
+    place = {"models:/night@champion": "s3://b/2", "models:/night/2": "s3://b/2", "models:/night/1": "s3://b/1"}
+    monkeypatch.setattr(ModelsArtifactRepository, "get_underlying_uri", place.__getitem__)
+    return fetched
+
+
+def test_a_version_that_is_elsewhere_is_fetched_once(remote, tmp_path):
+    folder = weights("models:/night/2")
+    assert checkpoint.identity(folder) == checkpoint.identity(tmp_path / "fake")
+    assert weights("models:/night@champion") == weights("models:/night/2") == folder != weights("models:/night/1")
+    assert remote.names == ["models:/night/2", "models:/night/1"]
+    cache = tmp_path / "home" / ".cache" / "vglamm" / "registry"
+    assert cache.stat().st_mode & 0o777 == 0o700
+    assert Path(folder).is_relative_to(cache)
+
+
+def test_parts_that_start_together_fetch_a_version_once(remote):
+    together = threading.Barrier(4)
+
+    def start(_):
+        together.wait(60)
+        return weights("models:/night/2")
+
+    with ThreadPoolExecutor(4) as parts:
+        assert len(set(parts.map(start, range(4)))) == 1
+    assert remote.names == ["models:/night/2"]
+
+
+def test_a_version_that_came_in_part_is_not_there(remote, tmp_path):
+    remote.fails.append(OSError("broke off"))
+    with pytest.raises(CheckpointError, match="models:/night/2"):
+        weights("models:/night/2")
+    assert [path.suffix for path in (tmp_path / "home" / ".cache" / "vglamm" / "registry").iterdir()] == [".lock"]
+    assert checkpoint.identity(weights("models:/night/2")) == checkpoint.identity(tmp_path / "fake")
+
+
+def test_weights_are_not_taken_from_a_folder_of_another_user(remote, monkeypatch):
+    weights("models:/night/2")
+    own = tracking.os.geteuid()
+    monkeypatch.setattr(tracking.os, "geteuid", lambda: own + 1)
+    with pytest.raises(EnvironmentProblem, match=f"user {own}"):
+        weights("models:/night/2")
 
 
 @pytest.mark.parametrize("source", ["tiny", "owner/name@main", "models:/night/3"])

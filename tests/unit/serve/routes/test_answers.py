@@ -129,6 +129,26 @@ def test_nothing_is_kept_if_nobody_asks_for_it(client: TestClient, clip: Path, t
     assert spooled(tmp_path / "spool", "sessions") == []
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("keep", [False, True])
+@pytest.mark.parametrize(
+    ("wrong", "status"),
+    [
+        ({"question": "w" * 4001}, 422),
+        ({"session": "s-" + "0" * 32}, 410),
+        ({"video": "v-" + "0" * 32}, 422),
+        ({"model": "no"}, 404),
+    ],
+)
+def test_an_upload_goes_with_the_request_that_is_refused(
+    client: TestClient, clip: Path, tmp_path: Path, wrong: dict[str, str], status: int, keep: bool, stream: bool
+) -> None:
+    fields = {"question": "who?", "keep": str(keep), "stream": str(stream)} | wrong
+    response = client.post("/v1/answers", data=fields, files={"file": clip.read_bytes()})
+    assert response.status_code == status, response.text
+    assert spooled(tmp_path / "spool") == []
+
+
 @pytest.mark.parametrize(
     ("body", "status", "code"),
     [

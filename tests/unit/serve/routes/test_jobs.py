@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,10 +17,11 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from serve.contract import Ask, Event
 from serve.ingress import api, well
 from serve.settings import Kept, Settings
 from tests.unit.serve.canned import RAW, TEXT, Canned, spooled
-from vglamm.errors import DialogueError
+from vglamm.errors import DialogueError, Overloaded, VglammError, WorkerLost
 
 Connect = Callable[..., TestClient]
 
@@ -58,6 +62,14 @@ def test_an_upload_may_come_with_it(client: TestClient, clip: Path) -> None:
     assert ended(client, response.json()["job"])["status"] == "done"
 
 
+def test_an_upload_goes_with_the_job_that_is_refused(connect: Connect, clip: Path, tmp_path: Path) -> None:
+    client = connect(kept=Kept(jobs=0))
+    for question, status in (("w" * 4001, 422), ("who?", 503)):
+        response = client.post("/v1/jobs", data={"question": question}, files={"file": clip.read_bytes()})
+        assert response.status_code == status, response.text
+        assert spooled(tmp_path / "spool") == []
+
+
 def test_what_fails_is_told(client: TestClient, canned: Canned, video: str) -> None:
     canned.fail = DialogueError("/srv/x", "y", "z")
     job = submit(client, video)
@@ -74,6 +86,72 @@ def test_a_bug_fails_its_job_and_no_other(client: TestClient, canned: Canned, vi
     assert (told["status"], told["error"]["code"]) == ("failed", "internal_error")
     canned.fail = None
     assert ended(client, submit(client, video))["status"] == "done"
+
+
+FULL = Overloaded("more requests than may wait", "fewer at a time", "come again later", 0.2)
+LOST = WorkerLost("a replica that was lost", "one that lives", "ask again")
+
+
+def failing(canned: Canned, monkeypatch: pytest.MonkeyPatch, *errors: VglammError) -> list[float]:
+    """The first questions fail so; when each was asked, in seconds."""
+    answer, asked = canned.stream, list[float]()
+
+    async def stream(ask: Ask) -> AsyncGenerator[Event, None]:
+        asked.append(time.time())
+        if len(asked) <= len(errors):
+            raise errors[len(asked) - 1]
+        async with aclosing(answer(ask)) as events:
+            async for event in events:
+                yield event
+
+    monkeypatch.setattr(canned, "stream", stream)
+    return asked
+
+
+def test_a_full_queue_puts_a_job_off(client: TestClient, canned: Canned, video: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = failing(canned, monkeypatch, *[FULL] * 4)  # more often than there are attempts
+    told = ended(client, submit(client, video))
+    assert (told["status"], told["attempts"], told["error"]) == ("done", 1, None)
+    assert len(asked) == 5
+    assert all(after - before >= FULL.retry_after for before, after in itertools.pairwise(asked))
+
+
+def test_queues_that_stay_full_end_a_job_once_it_is_too_old(settings: Settings, canned: Canned, clip: Path) -> None:
+    app = api(canned, settings)
+    client = TestClient(app)
+    video = client.post("/v1/videos", content=clip.read_bytes()).json()["video"]
+    job, spool = submit(client, video), app.state.desk.spool
+    spool.write("jobs", job, spool.read("jobs", job) | {"refused": time.time() - settings.kept.seconds})
+    canned.refuse = FULL
+    with TestClient(api(canned, settings)) as second:
+        told = ended(second, job)
+    assert (told["status"], told["error"]["code"], len(canned.asks)) == ("failed", "overloaded", 1)
+
+
+def test_a_job_that_was_put_off_is_left_alone_until_it_is_due(settings: Settings, canned: Canned, clip: Path) -> None:
+    app = api(canned, settings)
+    client = TestClient(app)
+    video = client.post("/v1/videos", content=clip.read_bytes()).json()["video"]
+    job, spool = submit(client, video), app.state.desk.spool
+    spool.write("jobs", job, spool.read("jobs", job) | {"due": time.time() + 3600})
+    with TestClient(api(canned, settings)) as second:
+        assert ended(second, submit(second, video))["status"] == "done"
+        assert second.get(f"/v1/jobs/{job}").json()["status"] == "queued"
+        assert second.delete(f"/v1/jobs/{job}").status_code == 204
+        assert ended(second, job)["status"] == "cancelled"
+    assert len(canned.asks) == 1
+
+
+@pytest.mark.parametrize(("lost", "status"), [(2, "done"), (3, "failed")])
+def test_a_job_whose_parts_die_is_tried_again(
+    connect: Connect, canned: Canned, clip: Path, monkeypatch: pytest.MonkeyPatch, lost: int, status: str
+) -> None:
+    asked = failing(canned, monkeypatch, *[LOST] * lost)
+    client = connect(kept=Kept(lease_seconds=1.0, attempts=3))
+    video = client.post("/v1/videos", content=clip.read_bytes()).json()["video"]
+    told = ended(client, submit(client, video))
+    assert (told["status"], told["attempts"], len(asked)) == (status, 3, 3)
+    assert told["error"] is None if status == "done" else told["error"]["code"] == "worker_lost"
 
 
 def test_cancel_stops_the_work_at_its_step(client: TestClient, canned: Canned, video: str) -> None:

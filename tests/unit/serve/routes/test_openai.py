@@ -59,6 +59,23 @@ def test_a_talk_goes_on_with_the_message_that_was_given(talk: OpenAI, canned: Ca
     assert (canned.asks[-1].question, canned.asks[-1].sampling.fps, canned.asks[-1].sampling.mode) == ("and?", 2.0, "frames")
 
 
+def test_a_history_beyond_all_that_a_session_may_hold_reaches_nobody(
+    talk: OpenAI, canned: Canned, shown: dict, settings: Settings
+) -> None:
+    most = settings.kept.turns * settings.taken.question - len("who?")
+
+    def ask(said: dict) -> str:
+        return talk.chat.completions.create(model="tiny", messages=[shown, said, {"role": "user", "content": "and?"}]).id
+
+    assert ask({"role": "assistant", "content": "a" * most})
+    canned.asks.clear()
+    for said in ({"content": "a" * (most + 1)}, {"content": "brief", "raw": "a" * (most + 1)}):
+        with pytest.raises(openai.UnprocessableEntityError, match="earlier messages of 128001 characters"):
+            ask({"role": "assistant", **said})
+    assert canned.asks == []
+    assert spooled(Path(settings.spool)) == []
+
+
 def test_what_is_not_done_is_said(talk: OpenAI, shown: dict) -> None:
     said = talk.chat.completions.create(
         model="tiny", messages=[shown], stop=["."], top_p=0.5, logprobs=False, user="me", response_format={"type": "json_object"}
