@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from vglamm.config import ModelConfig
+from vglamm.config import ModelConfig, text_of
 from vglamm.errors import CheckpointError, ConfigError, EnvironmentProblem
 from vglamm.source import PARTS, TOKENIZER_FILES, fetch, resolve
 from vglamm.tensors import Plan, TensorFile, fit, write
@@ -44,7 +44,7 @@ def load_config(source: Source) -> ModelConfig:
     """The config of a checkpoint. CheckpointError if there is none, ConfigError if it is not one of ours."""
     folder = fetch(source, ["config.json"])
     try:
-        return ModelConfig.from_json((folder / "config.json").read_text(encoding="utf-8"))
+        return ModelConfig.from_json(text_of(folder / "config.json"))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise CheckpointError(
             f"{source} without config.json", "a checkpoint folder", "convert foreign weights with `vglamm convert`"

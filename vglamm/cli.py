@@ -25,7 +25,10 @@ from vglamm.commands.screen import log_to_terminal, out, show_error
 from vglamm.commands.serve import serve
 from vglamm.commands.train import train
 from vglamm.commands.view import view
-from vglamm.errors import VglammError
+from vglamm.errors import EnvironmentProblem, VglammError
+
+NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+"""What torch says, in a RuntimeError, of a GPU and of the processor's own memory."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -58,9 +61,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     log_to_terminal(logging.DEBUG if debug else logging.WARNING)
     try:
         app([word for word in words if word != "--debug"])
-    except (VglammError, OSError, ModuleNotFoundError) as error:
-        told = lacking(error, words) if isinstance(error, ModuleNotFoundError) else error
+    except (VglammError, OSError, ModuleNotFoundError, MemoryError, RuntimeError) as error:
+        told = _told(error, words)
         if debug or told is None:
             raise
         show_error(told)
         sys.exit(2)
+
+
+def _told(error: Exception, words: Sequence[str]) -> VglammError | OSError | None:
+    """What to show for an error; None for a bug."""
+    if isinstance(error, VglammError | OSError):
+        return error
+    if isinstance(error, ModuleNotFoundError):
+        return lacking(error, words)
+    if isinstance(error, MemoryError) or any(sign in str(error) for sign in NO_MEMORY):
+        return EnvironmentProblem(
+            f"no memory left ({(str(error).strip() or type(error).__name__).splitlines()[0]})",
+            "room for the model and the frames at work",
+            "take a smaller dtype (bfloat16), quantise the language model, another device, fewer frames, or fewer at a time",
+        )
+    return None

@@ -21,7 +21,7 @@ def compose(
     end: float,
     timings: Mapping[str, float] | None = None,
 ) -> Answer:
-    """source: path or URI. model: the checkpoint's identity. end: seconds when the video ends (:func:`vglamm.frames.end_of`)."""
+    """source: path or URI. model: the checkpoint's identity. end: seconds, see :func:`vglamm.frames.end_of`."""
     moments, odd = parse_moments(reply.raw, sampling.llm_times, end)
     cut = (f"the file is truncated: only its first {sampling.source_frames} frames were read",) if sampling.truncated else ()
     return Answer(

@@ -111,7 +111,12 @@ def grounding_source(source: VideoSource, sampling: Sampling, config: ModelConfi
     return chunks
 
 
-def end_of(source: VideoSource) -> float:
-    """When the last frame of a video disappears, in seconds of presentation time (its own time if the rate is unknown)."""
+def end_of(source: VideoSource, end: float | None = None) -> float:
+    """When what was looked at of a video ends, in seconds of presentation time.
+
+    That is when its last frame disappears (that frame's own time if the rate is unknown), or ``end``, that of :func:`choose`, if
+    it comes before: a frame that is still shown then is cut there, since nothing is known of what comes after.
+    """
     shown = 1 / source.info.fps if source.info.fps > 0 else 0.0
-    return float(source.times[-1]) + shown
+    last = float(source.times[-1]) + shown
+    return last if end is None else min(last, end)

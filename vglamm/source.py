@@ -5,12 +5,14 @@ Only configs, tokenizers, model cards and safetensors are ever fetched for loadi
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
 import os
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterable
 from fnmatch import fnmatch
@@ -40,8 +42,9 @@ HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w./-]+)?")
 def resolve(source: str | os.PathLike[str], *, part: str | None = None, cache: Path | None = None) -> Path:
     """The local folder of a checkpoint; what is remote is fetched first, of the weights only ``part``'s if one is named.
 
-    source: a folder, ``"tiny"`` (shipped in the package), a hub id ``owner/name`` or ``owner/name@revision``, or an fsspec URL.
-    cache: where URLs are kept, ``~/.cache/vglamm`` unless given. CheckpointError if there is no such place.
+    source: a folder, ``"tiny"`` (shipped in the package), a hub id ``owner/name`` or ``owner/name@revision``, or a URL that
+    pyarrow or fsspec knows. cache: where URLs are kept, ``~/.cache/vglamm`` unless given. CheckpointError if there is no such
+    place, ConfigError for a URL that nothing here understands.
     """
     weights = [f"{part}.safetensors"] if part else [f"{name}.safetensors" for name in PARTS]
     return fetch(source, ["config.json", "README.md", *TOKENIZER_FILES, *weights], cache=cache)
@@ -96,41 +99,69 @@ def _from_hub(name: str, patterns: list[str]) -> Path:
 
 
 def _from_url(url: str, patterns: list[str], cache: Path) -> Path:
-    import fsspec
-
     try:
-        system, root = fsspec.core.url_to_fs(url)
+        system, root = _system(url)
         found = system.find(root, detail=True)
-    except (OSError, ValueError, ImportError) as error:
+        if alone := list(found) == [root]:
+            found = {root: found[root] or system.info(root)}
+    except _failures() as error:
         raise CheckpointError(
-            f"{url}, which cannot be read ({error})", "a folder that fsspec can list", "check the URL and its package"
+            f"{url}, which cannot be read ({error})", "a file, or a folder that can be listed", "check the URL and its package"
         ) from error
     wanted = {}
     for name, details in found.items():
-        relative = name.removeprefix(system._strip_protocol(root)).lstrip("/")
+        relative = os.path.basename(root.partition("?")[0]) if alone else name.removeprefix(root).lstrip("/")
         if any(fnmatch(relative, pattern) for pattern in patterns):
             wanted[relative] = (name, details)
     if not wanted:
         raise CheckpointError(f"no checkpoint at {url}", f"files among {', '.join(patterns)}", "check the URL")
     folder = cache / _stamp(url, {name: details for name, (_, details) in wanted.items()})
-    if folder.is_dir():
-        return folder
+    if not folder.is_dir():
+        _download(url, system, {relative: name for relative, (name, _) in wanted.items()}, folder)
+    return folder.joinpath(*wanted) if alone else folder
+
+
+def _system(url: str) -> tuple[Any, str]:
+    """The file system of a URL, as fsspec's, and the path in it. What pyarrow knows (s3, gs, hdfs, ...) it reads, as everywhere."""
+    import fsspec
+
+    with contextlib.suppress(ModuleNotFoundError):  # pyarrow is of an extra; without it fsspec's own are all there is
+        from pyarrow.fs import PyFileSystem
+
+        from vglamm.places import Place
+
+        place = Place.of(url)
+        if not isinstance(place.system, PyFileSystem):
+            from fsspec.implementations.arrow import ArrowFSWrapper
+
+            return ArrowFSWrapper(place.system), place.path
+    system, root = fsspec.core.url_to_fs(url)
+    return system, system._strip_protocol(root)
+
+
+def _download(url: str, system: Any, wanted: dict[str, str], folder: Path) -> None:
+    """All of ``wanted``, name below ``folder`` -> name in ``system``, or nothing."""
+    cache = folder.parent
     cache.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=".fetching-", dir=cache))
     try:
-        for relative, (name, _) in wanted.items():
+        for relative, name in wanted.items():
             log.info("fetching %s", relative)
             target = partial / relative
             target.parent.mkdir(parents=True, exist_ok=True)
-            with system.open(name, "rb") as theirs, target.open("wb") as ours:
-                shutil.copyfileobj(theirs, ours, 1 << 22)
+            system.get_file(name, str(target))
         if not folder.is_dir():  # another process may have been faster
             partial.rename(folder)
-    except OSError as error:
+    except _failures() as error:
         raise CheckpointError(f"{url}, which broke off ({error})", "a complete download", "try again") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return folder
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """What a file system raises. By aiohttp fsspec reads the web, if it does; most of its errors are no OSError."""
+    client = sys.modules.get("aiohttp")
+    return (OSError, ValueError, ImportError, *(() if client is None else (client.ClientError,)))
 
 
 def _stamp(url: str, details: dict[str, dict[str, Any]]) -> str:

@@ -86,8 +86,8 @@ class Walk:
         seed: int = 0,
     ) -> Answer:
         """Ask one question about a video or image; the options are those of :meth:`watch` and :meth:`Session.ask`."""
-        session = self.watch(
-            video, fps=fps, source_fps=source_fps, every_frame=every_frame, limit=limit, start=start, end=end, mode=mode
+        [session] = self._watch(
+            [video], fps=fps, source_fps=source_fps, every_frame=every_frame, limit=limit, start=start, end=end, mode=mode
         )
         return session.ask(question, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed)
 
@@ -97,9 +97,10 @@ class Walk:
         video: a path, an image uint8[H, W, 3], frames uint8[F, H, W, 3] or an opened video. source_fps: the rate of an array of
         frames; without it ``fps`` is. sampling: ``fps``, ``every_frame``, ``limit``, ``start``, ``end`` of
         :func:`vglamm.frames.choose`. mode: how masks are made: "video" (from frame 0 through memory, as published), "frames"
-        (each alone) or "anchor" (from the clearest of some frames, both ways). Raises VideoError, or ConfigError for the mode.
+        (each alone) or "anchor" (from the clearest of some frames, both ways). The session keeps the image features of its
+        grounding frames, if they are no more than ``config.pixel.cache``. Raises VideoError, or ConfigError for the mode.
         """
-        return self._watch([video], mode=mode, source_fps=source_fps, **sampling)[0]
+        return self._watch([video], mode=mode, source_fps=source_fps, keep=True, **sampling)[0]
 
     def ask_many(
         self,
@@ -154,7 +155,13 @@ class Walk:
         yield corrected(answer, track, again, marks.position, clock.spent)
 
     def _watch(
-        self, videos: Sequence[Video], *, mode: str = "video", source_fps: float | None = None, **sampling: Any
+        self,
+        videos: Sequence[Video],
+        *,
+        mode: str = "video",
+        source_fps: float | None = None,
+        keep: bool = False,
+        **sampling: Any,
     ) -> list[Session]:
         check_mode(mode)
         sessions: list[tuple[VideoSource, Sampling, VisionInput, Clock]] = []
@@ -171,16 +178,35 @@ class Walk:
         for _, _, _, clock in sessions:
             clock.spent["vision"] += share.spent["vision"] / len(sessions)
         return [
-            Session(self, opened, chosen, seen, mode, clock)
+            Session(self, opened, chosen, seen, mode, clock, end=sampling.get("end"), keep=keep)
             for (opened, chosen, _, clock), seen in zip(sessions, tokens, strict=True)
         ]
 
 
 class Session:
-    """A video that was seen, and the turns about it so far. ``history``: (question, raw answer) of each turn."""
+    """A video that was seen, and the turns about it so far. ``history``: (question, raw answer) of each turn. end: the option.
+    keep: image features of grounding frames, from turn to turn."""
 
-    def __init__(self, walk: Walk, source: VideoSource, sampling: Sampling, tokens: VisualTokens, mode: str, clock: Clock) -> None:
+    def __init__(
+        self,
+        walk: Walk,
+        source: VideoSource,
+        sampling: Sampling,
+        tokens: VisualTokens,
+        mode: str,
+        clock: Clock,
+        *,
+        end: float | None = None,
+        keep: bool = False,
+    ) -> None:
         self.walk, self.source, self.sampling, self.tokens, self.mode, self.clock = walk, source, sampling, tokens, mode, clock
+        self.end = end
+        chunks = grounding_source(source, sampling, walk.config)
+
+        def timed(first: int, stop: int) -> Iterator[PixelInput]:  # knows no session, so that what is kept ends with it
+            return clock.each("decode", chunks(first, stop))
+
+        self._chunks = walk.pixel.footage(timed, len(sampling.grounding_indices)) if keep else timed
         self.history: list[tuple[str, str]] = []
 
     def ask(self, question: str, *, on_text: Callable[[str], None] | None = None, **writing: Any) -> Answer:
@@ -225,17 +251,12 @@ class Session:
         return self._answer(question, reply, tracks(rows, len(reply.prompts)))
 
     def _rows(self, reply: Reply, mode: str) -> Iterator[Row]:
-        chunks = grounding_source(self.source, self.sampling, self.walk.config)
-
-        def timed(first: int, stop: int) -> Iterator[PixelInput]:
-            return self.clock.each("decode", chunks(first, stop))
-
-        task = PixelTask(timed, reply.prompts, len(self.sampling.grounding_indices), mode)
+        task = PixelTask(self._chunks, reply.prompts, len(self.sampling.grounding_indices), mode)
         return self.clock.each("pixel", self.walk.pixel.stream(task))
 
     def _answer(self, question: str, reply: Reply, found: tuple[Track, ...]) -> Answer:
         self.history.append((question, reply.raw))
-        spent, self.clock = self.clock.spent, Clock()
+        spent, self.clock.spent = self.clock.spent, Clock().spent
         return compose(
             question,
             reply,
@@ -243,6 +264,6 @@ class Session:
             self.sampling,
             source=self.source.info.path,
             model=self.walk.name,
-            end=end_of(self.source),
+            end=end_of(self.source, self.end),
             timings=spent,
         )

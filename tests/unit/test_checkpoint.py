@@ -52,6 +52,12 @@ def same(ours: torch.nn.Module, theirs: torch.nn.Module) -> None:
     assert [name for name in mine if not torch.equal(mine[name], other[name])] == []
 
 
+def test_a_config_that_is_not_utf8_is_refused(folder: Path) -> None:
+    (folder / "config.json").write_text('{"name": "café"}', encoding="latin-1")
+    with pytest.raises(ConfigError, match=r"config\.json, which is not UTF-8"):
+        checkpoint.load_config(folder)
+
+
 def test_a_folder_holds_one_file_for_each_part(saved: Path) -> None:
     names = {"config.json", "README.md", "vision.safetensors", "language.safetensors", "pixel.safetensors"}
     assert {file.name for file in saved.iterdir()} == names

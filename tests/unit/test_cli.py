@@ -110,6 +110,38 @@ def test_a_file_that_cannot_be_written_exits_2(monkeypatch: pytest.MonkeyPatch, 
     assert "out.json" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        MemoryError("Unable to allocate 7.45 TiB for an array"),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"
+        ),
+        type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory. Tried to allocate 20.00 GiB.\nSee documentation"),
+    ],
+)
+def test_no_memory_is_a_problem_of_the_machine(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
+) -> None:
+    monkeypatch.setattr(doctor, "examine", lambda model: failing(error))
+    assert run("doctor") == 2
+    shown = capsys.readouterr().err
+    assert "EnvironmentProblem" in shown
+    assert "bfloat16" in shown
+    assert "Traceback" not in shown
+    with pytest.raises(type(error)):
+        cli.main(["doctor", "--debug"])
+
+
+def test_what_torch_says_without_memory_is_understood() -> None:
+    import torch
+
+    with pytest.raises(RuntimeError) as raised:
+        torch.empty(2**60, dtype=torch.uint8)
+    assert any(sign in str(raised.value) for sign in cli.NO_MEMORY)
+
+
 def test_ctrl_c_exits_130(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "examine", lambda model: failing(KeyboardInterrupt()))
     assert run("doctor") == 130
@@ -141,6 +173,7 @@ def test_a_module_that_no_extra_brings_is_a_bug(monkeypatch: pytest.MonkeyPatch,
 
 
 def test_a_bug_is_not_dressed_up_as_an_error_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "examine", lambda model: failing(ZeroDivisionError()))
-    with pytest.raises(ZeroDivisionError):
-        cli.main(["doctor"])
+    for error in (ZeroDivisionError, RuntimeError):
+        monkeypatch.setattr(doctor, "examine", lambda model, error=error: failing(error("shapes do not fit")))
+        with pytest.raises(error):
+            cli.main(["doctor"])

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -274,6 +275,17 @@ def test_positions_for_other_frames_are_never_interpolated(model: VideoGLaMM, re
         convert(release, internvideo2=longer)
 
 
+@pytest.mark.parametrize("told", [b"caf\xe9", b"{", b"{}"])
+def test_an_index_and_a_config_that_cannot_be_read_are_named(release: Path, told: bytes) -> None:
+    (release / "model.safetensors.index.json").write_bytes(told)
+    with pytest.raises(CheckpointError, match=r"index\.json, which is no index"):
+        convert(release)
+    (release / "model.safetensors.index.json").unlink()
+    (release / "config.json").write_bytes(told)
+    with pytest.raises(CheckpointError, match=r"config\.json"):
+        convert(release)
+
+
 def test_sam2s_own_file(model: VideoGLaMM, release: Path) -> None:
     without(release, SAM)
     own = release.parent / "sam2.pt"
@@ -282,6 +294,20 @@ def test_sam2s_own_file(model: VideoGLaMM, release: Path) -> None:
     with pytest.raises(CheckpointError, match=r"without SAM 2.*--sam2"):
         convert(release)
     same(model, convert(release, sam2=own).folder)
+
+
+@pytest.mark.parametrize("source", ["memory://towers/sam2.pt", "memory://towers"])
+def test_a_towers_file_far_away(model: VideoGLaMM, release: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> None:
+    """Alone, or as all that is in its folder."""
+    monkeypatch.setattr(Path, "home", lambda: release.parent)
+    without(release, SAM)
+    torch.save({"model": dict(model.pixel.sam.state_dict())}, release.parent / "sam2.pt")
+    system = fsspec.filesystem("memory")
+    system.put(str(release.parent / "sam2.pt"), "/towers/sam2.pt")
+    try:
+        same(model, convert(release, sam2=source).folder)
+    finally:
+        system.rm("/towers", recursive=True)
 
 
 def test_a_tower_that_is_there_is_not_replaced(model: VideoGLaMM, release: Path) -> None:

@@ -94,3 +94,10 @@ def test_inputs_are_the_chosen_frames():
 def test_a_video_ends_when_its_last_frame_disappears():
     assert end_of(source(40, 10.0)) == pytest.approx(4.0)
     assert end_of(open_frames(fakes.video(1)[0])) == 0.0
+
+
+def test_a_span_ends_where_it_was_to_end_or_with_the_video():
+    assert end_of(source(40, 10.0), 2.0) == 2.0
+    assert end_of(source(40, 10.0), 3.95) == 3.95, "while the last frame is shown"
+    assert end_of(source(40, 10.0), 9.0) == pytest.approx(4.0)
+    assert end_of(open_frames(fakes.video(1)[0]), 9.0) == 0.0

@@ -1,5 +1,7 @@
+import gc
 import subprocess
 import sys
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -95,6 +97,48 @@ def test_vision_runs_once_for_all_turns_of_a_session(walk, film):
     assert walk.language([asked])[0].raw == second.raw
 
 
+@pytest.mark.parametrize("mode", ["video", "frames", "anchor"])
+def test_the_trunk_sees_each_grounding_frame_once_in_a_session(walk, film, mode):
+    """Also when a turn is left half way, and when the next one is in another mode; masks are those of a session of its own."""
+    seen: list[int] = []
+    handle = walk.pixel.part.sam.image_encoder.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
+    try:
+        session = walk.watch(film, fps=5.0, mode="video")
+        left = session.stream("what?")
+        next(event for event in left if isinstance(event, tuple))
+        left.close()
+        assert sum(seen) == 1
+        turns = [session.ask("what?"), session.ask("and now?", mode=mode)]
+        assert sum(seen) == len(turns[0].sampling.grounding_indices) == 15
+    finally:
+        handle.remove()
+    other = walk.watch(film, fps=5.0)
+    other.history = session.history[:1]
+    same(turns[0], walk.ask(film, "what?", fps=5.0))
+    same(turns[1], other.ask("and now?", mode=mode))
+
+
+def test_of_a_long_video_no_feature_is_kept(walk, film, monkeypatch):
+    monkeypatch.setitem(vars(walk.pixel.part.config), "cache", 14)
+    session = walk.watch(film, fps=5.0)
+    first = session.ask("what?")
+    session.history.clear()
+    same(session.ask("what?"), first)
+    assert session._chunks._ahead == ()
+
+
+def test_what_is_kept_ends_with_its_session(walk, film):
+    session = walk.watch(film, fps=5.0)
+    session.ask("what?")
+    kept = weakref.ref(session._chunks._ahead[0])
+    gc.disable()
+    try:
+        del session
+        assert kept() is None
+    finally:
+        gc.enable()
+
+
 def test_a_stream_shows_text_then_masks_frame_by_frame(walk):
     session = walk.watch(fakes.video(6), fps=6.0)
     events = list(session.stream("what?"))
@@ -139,6 +183,12 @@ def test_a_span_and_a_limit(walk, film):
     assert answer.sampling.grounding_indices == (10, 14, 19)
 
 
+def test_a_moment_ends_with_the_span_that_was_asked_about(walk, film):
+    """The reply's ``frames:(1,3)`` are the last two frames that are seen of this span, and of the whole."""
+    assert walk.ask(film, "what?", every_frame=True, limit=3, start=1.0, end=2.0).moments == (pytest.approx((1.4, 2.0)),)
+    assert walk.ask(film, "what?", every_frame=True, limit=3, start=1.0).moments == (pytest.approx((1.9, 3.0)),)
+
+
 def test_drawing_is_reproducible(walk):
     video = fakes.video(4)
     drawn = [walk.ask(video, "what?", fps=4.0, temperature=2.0, seed=seed, max_new_tokens=12).raw for seed in (1, 1, 2)]
@@ -159,6 +209,7 @@ def test_a_truncated_source_is_told(walk):
     ("options", "error", "word"),
     [
         ({"question": "  "}, DialogueError, "empty question"),
+        ({"question": "caf\udce9?"}, DialogueError, r"question with '\\udce9', which is no letter"),
         ({"question": "why? " * 200}, DialogueError, r"\d+ text tokens and 32 visual tokens"),
         ({"mode": "fast"}, ConfigError, "mode 'fast'"),
         ({"start": 99.0}, VideoFrameError, "no frame from 99"),

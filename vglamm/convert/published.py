@@ -50,7 +50,12 @@ class Published:
 def _files(source: str) -> tuple[Path, list[Path]]:
     """The folder and its weight files; safetensors are preferred, torch's files only fetched where there are none."""
     for suffixes in ((".safetensors",), PICKLED):
-        place = fetch(source, [*ABOUT, "*.index.json", *(f"*{suffix}" for suffix in suffixes)])
+        try:
+            place = fetch(source, [*ABOUT, "*.index.json", *(f"*{suffix}" for suffix in suffixes)])
+        except CheckpointError:
+            if suffixes == PICKLED:
+                raise
+            continue  # a URL with none of these
         if place.is_file():
             return place.parent, [place]
         found = sorted(file for file in place.iterdir() if file.suffix in suffixes and file.name != "training_args.bin")
@@ -63,7 +68,10 @@ def _files(source: str) -> tuple[Path, list[Path]]:
 def _complete(folder: Path, files: list[Path]) -> None:
     """Every shard that an index speaks of is there."""
     for index in sorted(folder.glob(f"*{files[0].suffix}.index.json")):
-        wanted = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        try:
+            wanted = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        except (ValueError, KeyError) as error:
+            raise CheckpointError(f"{index}, which is no index ({error})", "JSON with a weight_map", "fetch it again") from error
         if missing := sorted(wanted - {file.name for file in files}):
             raise CheckpointError(f"{folder} without {', '.join(missing)}", f"every shard in {index.name}", "fetch the rest")
 

@@ -68,7 +68,7 @@ def _json(file: Path) -> dict[str, Any]:
         return {}
     try:
         tree = json.loads(file.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+    except ValueError as error:  # no JSON, or no UTF-8
         raise CheckpointError(f"{file}, which is no JSON ({error})", "JSON", "fetch it again") from error
     return dict(tree)
 

@@ -18,6 +18,8 @@ from vglamm.language.config import LanguageConfig
 SEG = "[SEG]"
 IMAGE = "<image>"
 SYSTEM = "You are a helpful AI assistant."
+CONTROL = (IMAGE, "<|end|>", "<|user|>", "<|assistant|>", "<|system|>")
+"""Words that say where turns and frames are: who wrote one in a question or an answer would change what others said."""
 IGNORED = -100
 Turns = Sequence[tuple[str, str]]
 
@@ -50,7 +52,7 @@ def render(turns: Turns, question: str | None, images: str) -> str:
     for i, asked in enumerate(questions):
         text += f"\n<|user|>\n{images + chr(10) if i == 0 else ''}{_checked(asked)}<|end|>\n<|assistant|>\n"
         if i < len(turns):
-            text += f"{turns[i][1]}<|end|>"
+            text += f"{_plain(turns[i][1], 'an answer')}<|end|>"
     return text
 
 
@@ -66,10 +68,17 @@ def _checked(question: str) -> str:
     question = question.strip()
     if not question:
         raise DialogueError("an empty question", "some text", "ask something")
-    for word in (IMAGE, "<|end|>", "<|user|>", "<|assistant|>", "<|system|>"):
-        if word in question:
-            raise DialogueError(f"a question with {word!r}", "plain text", "leave the control words out")
-    return question
+    return _plain(question, "a question")
+
+
+def _plain(text: str, what: str) -> str:
+    """Phrases and ``[SEG]`` of an answer are no control words: the model reads its own as it wrote them."""
+    for word in CONTROL:
+        if word in text:
+            raise DialogueError(f"{what} with {word!r}", "plain text", "leave the control words out")
+    if halves := [letter for letter in text if "\ud800" <= letter <= "\udfff"]:  # bytes of another encoding, or half an emoji
+        raise DialogueError(f"{what} with {halves[0]!r}, which is no letter", "text in UTF-8", "set the terminal to UTF-8")
+    return text
 
 
 class Scribe:

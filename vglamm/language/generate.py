@@ -13,9 +13,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vglamm.errors import DialogueError
+from vglamm.errors import CheckpointError, DialogueError
 from vglamm.language.aligned import Sequences
 from vglamm.language.lm import Language
+
+COLDEST = 1e-6
+"""A temperature below this is greedy: logits are not known so exactly that a draw could tell them apart."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class RunningBatch:
         """Read a prompt (ids embedded, visual tokens fused); the key of its answer and the first token.
 
         temperature 0 is greedy; above 0, each answer draws with a generator of its own, seeded by ``seed`` alone, so that it draws
-        the same in any company.
+        the same in any company. CheckpointError for a model whose logits are no numbers.
         """
         if temperature < 0:
             raise DialogueError(f"temperature {temperature}", "0 (greedy) or more", "pass a temperature >= 0")
@@ -67,7 +70,7 @@ class RunningBatch:
         return row.key, token
 
     def step(self) -> dict[int, Token]:
-        """One more token of every answer, by key."""
+        """One more token of every answer, by key. CheckpointError for a model whose logits are no numbers."""
         if not self._rows:
             return {}
         device = self.language.lm.get_input_embeddings().weight.device
@@ -94,8 +97,16 @@ class RunningBatch:
 
 def _choose(logits_BV: Tensor, temperatures: list[float], generators: list[torch.Generator]) -> Tensor:
     ids_B = logits_BV.argmax(-1)
+    tops_B = logits_BV.gather(-1, ids_B[:, None])[:, 0]
+    if not tops_B.isfinite().all():
+        raise CheckpointError(
+            f"logits of {tops_B[~tops_B.isfinite()][0].item()} for the next token",
+            "numbers",
+            "compute in bfloat16 or float32 (float16 overflows), or see whether the weights are damaged",
+        )
     for b, (temperature, generator) in enumerate(zip(temperatures, generators, strict=True)):
-        if temperature > 0:
-            chances_V = torch.softmax(logits_BV[b].float() / temperature, dim=-1).cpu()
+        if temperature >= COLDEST:
+            logits_V = logits_BV[b].cpu().double()  # a GPU of Apple has no doubles
+            chances_V = torch.softmax((logits_V - logits_V.max()) / temperature, dim=-1).float()
             ids_B[b] = torch.multinomial(chances_V, 1, generator=generator)[0]
     return ids_B

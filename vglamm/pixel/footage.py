@@ -33,7 +33,7 @@ class Footage:
 
     chunks: a :data:`FrameSource`; or the chunks of all ``frames`` frames, as a list (can be read again) or an iterator (once).
     keep: hold every feature once made, so that the trunk sees each frame once however often it is asked for.
-    ahead: of the same video; whoever reads from frame 0 on first gets them.
+    ahead: of the same video; who first reads as many frames from frame 0 on gets them.
     """
 
     def __init__(self, pixel: Pixel, chunks: Chunks, frames: int, *, keep: bool = False, ahead: Ahead | None = None) -> None:
@@ -53,12 +53,8 @@ class Footage:
 
     def forwards(self, first: int = 0) -> Iterator[tuple[int, Features]]:
         """(position, features of that frame) from ``first`` to the end."""
-        if self.keep:
-            for k in range(first, self.frames):
-                yield k, self._all()[k]
-            return
-        for start, features in self.batches(first, self.frames):
-            for k in range(len(features)):
+        for start, features in self.batches(0 if self.keep else first, self.frames):
+            for k in range(max(first - start, 0), len(features)):
                 yield start + k, features[k : k + 1]
 
     def backwards(self, last: int) -> Iterator[tuple[int, Features]]:
@@ -93,19 +89,21 @@ class Footage:
         """(position of the first, features) of ``config.chunk`` frames at a time, whatever chunks the source gives; at first of one
         frame alone, so that its mask does not wait for others."""
         chunk = 1
-        if first == 0:  # elsewhere a batch would be cut otherwise, which changes its last bits
-            ready, self._ahead = self._ahead, ()
+        if (
+            first == 0 and sum(map(len, self._ahead)) <= stop
+        ):  # elsewhere a batch would be cut otherwise, which changes its last bits
+            ready, self._ahead = self._ahead, self._ahead if self.keep else ()
             for features in ready:
                 yield first, features
                 first, chunk = first + len(features), self.pixel.config.chunk
         held: list[NDArray[np.uint8]] = []
-        for part in self._read(first, stop):
+        for part in self._read(first, stop) if first < stop else ():
             held.extend(part.frames)
             while len(held) >= chunk:
-                yield first, self._features(np.stack(held[:chunk]))
+                yield first, self._batch(first, held[:chunk])
                 held, first, chunk = held[chunk:], first + chunk, self.pixel.config.chunk
         if held:
-            yield first, self._features(np.stack(held))
+            yield first, self._batch(first, held)
 
     def ahead(self) -> Ahead:
         """Features of the first frame and of one more chunk."""
@@ -114,9 +112,14 @@ class Footage:
 
     def _all(self) -> list[Features]:
         if not self._kept:
-            for _, features in self.batches(0, self.frames):
-                self._kept += [features[k : k + 1] for k in range(len(features))]
+            self._kept = [features for _, features in self.forwards()]
         return self._kept
+
+    def _batch(self, first: int, frames: list[NDArray[np.uint8]]) -> Features:
+        features = self._features(np.stack(frames))
+        if self.keep and first == sum(map(len, self._ahead)):
+            self._ahead = (*self._ahead, features)
+        return features
 
     def _features(self, frames: NDArray[np.uint8]) -> Features:
         device = self.pixel.mean.device

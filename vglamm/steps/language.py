@@ -74,7 +74,11 @@ class Flight:
         """Read a question: the key of its reply, and what its first token gives."""
         key, token = self.batch.join(prompt.inputs, temperature=prompt.temperature, seed=prompt.seed)
         self.drafts[key], self._needs[key] = Draft(self.step.scribe, prompt.room), prompt.tokens
-        return key, self._take(key, token)
+        try:
+            return key, self._take(key, token)
+        except BaseException:  # nobody knows its key, who could let it leave
+            self.leave(key)
+            raise
 
     @torch.inference_mode()
     def advance(self) -> dict[int, list[Event]]:

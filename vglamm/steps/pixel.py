@@ -27,11 +27,11 @@ from vglamm.steps.step import Step, suited
 
 @dataclass(frozen=True)
 class PixelTask:
-    """What to ground in one video. chunks: its grounding frames, see :class:`vglamm.pixel.footage.Footage`. prompts: float32[S, C].
-    frames: K, how many frames there are. mode: "video" (from frame 0 through memory, as published), "frames" or "anchor".
-    ahead: what :meth:`PixelStep.ahead` made of this video."""
+    """What to ground in one video. chunks: its grounding frames, see :class:`vglamm.pixel.footage.Footage`, or what
+    :meth:`PixelStep.footage` made of them. prompts: float32[S, C]. frames: K, how many frames there are. mode: "video" (from frame
+    0 through memory, as published), "frames" or "anchor". ahead: what :meth:`PixelStep.ahead` made of this video."""
 
-    chunks: Chunks
+    chunks: Chunks | Footage
     prompts: NDArray[np.float32]
     frames: int
     mode: str = "video"
@@ -75,10 +75,17 @@ class PixelStep(Step[Pixel]):
             )
         if not len(task.prompts):
             return Rows(self, iter(()))
-        keep = task.mode == "anchor" and task.frames <= self.part.config.cache
-        footage = Footage(self.part, task.chunks, task.frames, keep=keep, ahead=task.ahead)
+        footage = task.chunks
+        if not isinstance(footage, Footage):
+            keep = task.mode == "anchor" and task.frames <= self.part.config.cache
+            footage = Footage(self.part, footage, task.frames, keep=keep, ahead=task.ahead)
         prompts_SC = torch.from_numpy(task.prompts).to(self.device, torch.float32)
         return Rows(self, MODES[task.mode](self.part, footage, prompts_SC))
+
+    def footage(self, chunks: Chunks, frames: int) -> Footage:
+        """For several tasks about one video: the features of at most ``config.cache`` frames are kept on the device from the first
+        on; of a longer video none."""
+        return Footage(self.part, chunks, frames, keep=frames <= self.part.config.cache)
 
     def ahead(self, chunks: Sequence[PixelInput]) -> Ahead:
         """What can be done before there are prompts: features of the first frames, of all in ``chunks`` at most. They stay on the
@@ -89,8 +96,7 @@ class PixelStep(Step[Pixel]):
     def correct(self, chunks: Chunks, frames: int, marks: Marks) -> Rows:
         """(position, [sight]) of one object that was marked by hand: first the marked frame, then those after it, then those before
         it, backwards. chunks, frames: as in :class:`PixelTask`. Memory is bounded as in anchor mode."""
-        footage = Footage(self.part, chunks, frames, keep=frames <= self.part.config.cache)
-        return Rows(self, by_marks(self.part, footage, marks))
+        return Rows(self, by_marks(self.part, self.footage(chunks, frames), marks))
 
 
 class Rows(Iterator[Row]):

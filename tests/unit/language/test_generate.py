@@ -6,9 +6,9 @@ from torch import Tensor
 
 from tests import fakes
 from tests.writing import written
-from vglamm.errors import ConfigError, DialogueError
+from vglamm.errors import CheckpointError, ConfigError, DialogueError
 from vglamm.language import aligned, cache
-from vglamm.language.generate import RunningBatch
+from vglamm.language.generate import RunningBatch, _choose
 from vglamm.language.lm import Language
 
 FAMILIES = [(kind, window) for kind in fakes.FAMILIES for window in ((None,) if kind == "llama" else (None, 9))]
@@ -163,6 +163,34 @@ def test_drawing_is_reproducible_by_seed_and_differs_between_seeds():
     assert cached(part, given, 12, temperature=1.5, seed=2) != first
     assert [cached(part, [row], 12, temperature=1.5, seed=1)[0] for row in given] == first, "nor do the other rows"
     assert cached(part, given, 12, temperature=1e-4, seed=2) == cached(part, given, 12)
+
+
+@pytest.mark.parametrize("temperature", [5e-324, 1e-45, 1e-40, 1e-7, 1e-6])
+def test_a_tiny_temperature_is_greedy(temperature):
+    part = language("phi3", None)
+    given = rows(part, 6, 9)
+    assert cached(part, given, 12, temperature=temperature, seed=2) == cached(part, given, 12)
+
+
+@pytest.mark.parametrize("temperature", [1e-6, 1.0, 1e300])
+def test_logits_of_any_size_are_drawn_from(temperature):
+    logits_BV = torch.tensor([[3e38, -3e38, -torch.inf, 2e38]])
+    drawn = {int(_choose(logits_BV, [temperature], [torch.Generator().manual_seed(seed)])[0]) for seed in range(50)}
+    assert drawn == ({0, 1, 3} if temperature == 1e300 else {0})
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_logits_that_are_no_numbers_are_an_error_and_the_answer_does_not_join(value, temperature):
+    part = language("phi3", None)
+    batch = RunningBatch(part)
+    good, bad = rows(part, 4, 6)
+    key, _ = batch.join(good)
+    part.lm.get_output_embeddings().register_forward_hook(lambda _, __, out: out + value * (len(batch) == 1))
+    with pytest.raises(CheckpointError, match=r"logits of (nan|inf)"):
+        batch.join(bad, temperature=temperature)
+    part.lm.get_output_embeddings()._forward_hooks.clear()
+    assert list(batch.step()) == [key]
 
 
 def test_greedy_and_drawn_answers_share_a_batch():

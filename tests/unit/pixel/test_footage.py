@@ -107,3 +107,12 @@ def test_what_was_made_ahead_is_what_would_be_made(pixel, frames, keep):
 def _of(chunks, first, stop):
     frames = np.concatenate([part.frames for part in chunks])[first:stop]
     yield PixelInput(frames, chunks[0].size, first)
+
+
+def test_what_was_made_ahead_waits_for_who_reads_that_far(pixel):
+    """Anchors are single frames; the first of them is frame 0."""
+    chunks = clip(pixel, 8, 2)
+    ahead = Footage(pixel, chunks, 8).ahead()
+    footage = Footage(pixel, chunks, 8, ahead=ahead)
+    assert [k for k, _ in footage.at([0, 5])] == [0, 5]
+    assert [k for k, _ in footage.forwards()] == list(range(8))
