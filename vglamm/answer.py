@@ -115,14 +115,16 @@ class Answer:
         return target
 
     def to_json(self, indent: int | None = None) -> str:
-        """The answer as JSON of version 1. Raises DialogueError for a number that JSON cannot hold (NaN, infinity)."""
+        """The answer as JSON of version 1, whole in UTF-8 (what a file name has beside it is escaped). Raises DialogueError for a
+        number that JSON cannot hold (NaN, infinity)."""
         body = {"format": FORMAT, "version": VERSION, **asdict(self)}
         try:
-            return json.dumps(body, indent=indent, ensure_ascii=False, allow_nan=False, default=_plain)
+            told = json.dumps(body, indent=indent, ensure_ascii=False, allow_nan=False, default=_plain)
         except ValueError as error:
             raise DialogueError(
                 f"an answer with a number that is not finite ({error})", "finite numbers", "report this as a bug"
             ) from error
+        return told.encode(errors="backslashreplace").decode()
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Answer:

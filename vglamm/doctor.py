@@ -205,7 +205,7 @@ def cpus(cores: int) -> Finding:
     """Whether the cores suffice for one actor of each part and a decoding task."""
     if cores < PIPELINE_CPUS:
         found = f"{cores} for 3 actors (vision, language, pixel) and 1 decoding task"
-        fix = "one video at a time works; in bulk give each actor a part of a core (num_cpus=0.5) and OMP_NUM_THREADS=1"
+        fix = "one video at a time works; in bulk the actors share cores (profile laptop, or lower `cpus` in one of your own)"
         return Finding("cpu", "warn", found, fix)
     return Finding(
         "cpu", "ok", f"{cores} for 3 actors and {cores - 3} decoding tasks; set OMP_NUM_THREADS so that actors x threads <= {cores}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
 import subprocess
 import sys
@@ -18,7 +20,11 @@ Holding = dict[str, tuple[float, int]]
 
 
 def held(endpoint: Endpoint, parts: Sequence[str]) -> Holding:
-    """Resident bytes and open files of each part, all replicas together, and of Serve's HTTP proxy, before which requests queue."""
+    """Bytes of its own and open files of each part, all replicas together, and of Serve's HTTP proxy, before which requests queue.
+
+    Resident memory also counts pages that others have too, above all those of Ray's object store that a process has read once, and
+    freed memory that the allocator keeps: neither is held by anything, and both grow up to a bound with what passes.
+    """
     named = ray.util.list_named_actors(all_namespaces=True)
     proxies = [ray.get_actor(**one) for one in named if one["name"].startswith(SERVE_PROXY_NAME)]
     found = {name: endpoint.inside(name, _mine) for name in parts}
@@ -34,7 +40,10 @@ def growth(before: Holding, after: Holding) -> tuple[list[float], list[int]]:
 
 def _mine(_: Any) -> tuple[float, int]:
     process = psutil.Process()
-    return float(process.memory_info().rss), process.num_fds()
+    gc.collect()
+    if sys.platform == "linux":
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    return float(process.memory_full_info().uss), process.num_fds()
 
 
 def started(_: Any) -> tuple[float, float]:

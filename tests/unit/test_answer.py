@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -149,3 +150,9 @@ def test_other_suffixes_are_refused(answer: Answer, tmp_path: Path) -> None:
         answer.save_overlay(tmp_path / "out.gif", VIDEO)
     with pytest.raises(ConfigError, match="single image"):
         answer_about(MASKS[:, :1], (0.0,)).save_overlay(tmp_path / "out.mp4", VIDEO[:1])
+
+
+def test_a_file_name_that_is_no_text_is_written_and_read(answer: Answer) -> None:
+    odd = dataclasses.replace(answer, source=os.fsdecode(b"caf\xe9.png"))
+    told = odd.to_json().encode()
+    assert Answer.from_json(told) == odd

@@ -45,7 +45,7 @@ def walk(scan: Scan, indices: Sequence[int]) -> Iterator[tuple[int, NDArray[np.u
         for index in indices:
             # A batch of one frame: with all of them in one, decord holds every picture twice.
             yield index, resize_to(reader.get_batch([index]).asnumpy()[0], size)
-    except (decord.DECORDError, decord.DECORDLimitReachedError, RuntimeError, AssertionError) as error:
+    except (decord.DECORDError, decord.DECORDLimitReachedError, RuntimeError, AssertionError, UnicodeEncodeError) as error:
         raise Refused(f"decord refuses {scan.info.path} ({str(error).splitlines()[0]})") from error
 
 

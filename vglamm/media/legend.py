@@ -127,7 +127,7 @@ def _wrap(runs: list[Run], width: int, unit: int) -> list[list[tuple[float, str,
                     at = 0.0
                     word = word.lstrip()
                     wide = font.getlength(word.rstrip())
-                while wide > width and len(word) > 1:
+                while wide > width and len(word) > 2:  # two characters are what is left of any word
                     word = word[: len(word) // 2] + "…"
                     wide = font.getlength(word)
                 row = rows[-1]

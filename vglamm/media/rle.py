@@ -21,8 +21,8 @@ from vglamm.records import Rle
 Box = tuple[float, float, float, float]
 """[x0, y0, x1, y1] in pixels; x1 and y1 are exclusive, so that width is x1 - x0."""
 
-MAX_SIDE = 1 << 15
-"""Longest side of a mask in pixels: a hostile size must not make us allocate gigabytes."""
+MAX_PIXELS = 1 << 30
+"""Of a mask: a hostile size must not make us allocate gigabytes."""
 
 
 def encode(masks: NDArray[Any]) -> list[Rle | None]:
@@ -138,7 +138,9 @@ def _fields(rle: Rle) -> tuple[int, int, bytes]:
     if not isinstance(rle, dict) or set(rle) != {"size", "counts"}:
         raise _broken(f"{type(rle).__name__} that is not a dict of size and counts")
     size, counts = rle["size"], rle["counts"]
-    if not isinstance(size, list | tuple) or len(size) != 2 or not all(type(side) is int and 0 < side <= MAX_SIDE for side in size):
+    if not isinstance(size, list | tuple) or len(size) != 2 or not all(type(side) is int and side > 0 for side in size):
+        raise _broken(f"size {size!r}"[:80])
+    if size[0] * size[1] > MAX_PIXELS:
         raise _broken(f"size {size!r}"[:80])
     if isinstance(counts, str) and counts.isascii():
         counts = counts.encode("ascii")

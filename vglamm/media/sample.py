@@ -50,7 +50,9 @@ def at_rate(times: Sequence[float] | NDArray[np.float64], fps: float | None, lim
     if fps is None or np.isposinf(fps):
         return _thin(tuple(range(len(at))), limit)
     if not fps > 0:
-        raise VideoFrameError(f"a sampling rate of {fps} frames per second", "a number above 0", "pass None for every frame")
+        raise VideoFrameError(
+            f"a sampling rate of {fps} frames per second", "a number above 0", "leave it out for the model's own rate"
+        )
     # A grid finer than the closest two frames picks every frame anyway: do not build millions of points for it.
     gaps = np.diff(at)
     if len(gaps) and 1.0 / fps <= gaps.min() / 2:

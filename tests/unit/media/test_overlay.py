@@ -177,3 +177,9 @@ def test_frames_that_make_no_video_are_refused(tmp_path: Path, times: list[float
     with pytest.raises(VideoFrameError):
         write_mp4(tmp_path / "out.mp4", frames, 0.1)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("width", [2, 20, 48, 200])
+def test_words_that_are_wider_than_a_narrow_picture_end(width: int) -> None:
+    answer = answer_about(MASKS, TIMES)
+    assert panel(answer, width, 400, 14).shape[1] == width

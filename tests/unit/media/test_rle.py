@@ -102,3 +102,14 @@ def test_another_size_is_refused() -> None:
 def test_wrong_arrays_are_refused(masks: np.ndarray) -> None:
     with pytest.raises(MaskError, match="threshold"):
         rle.encode(masks)
+
+
+def test_a_long_narrow_mask_is_a_mask() -> None:
+    mask = np.zeros((1, 2, 33_000), bool)
+    mask[0, 1, 32_999] = True
+    assert rle.boxes(rle.encode(mask)) == [(32_999.0, 1.0, 33_000.0, 2.0)]
+
+
+def test_a_size_beyond_all_videos_is_refused() -> None:
+    with pytest.raises(MaskError, match="size"):
+        rle.decode([{"size": [1 << 16, 1 << 16], "counts": "0"}], (1 << 4, 1 << 4))
