@@ -166,8 +166,12 @@ class Recipe:
             "checkpoints.keep": self.checkpoints.keep,
             "data.prefetch": self.data.prefetch,
         }
+        if self.data.count is not None:
+            least["data.count"] = self.data.count
         if low := [f"{name}={value}" for name, value in least.items() if value < 1]:
             raise ConfigError(", ".join(low), "at least 1", "fix the recipe")
+        if below := [f"{n}={value}" for n, value in (("seed", self.seed), ("data.producers", self.data.producers)) if value < 0]:
+            raise ConfigError(", ".join(below), "0 or more", "fix the recipe")
         if len(self.optimiser.betas) != 2:
             raise ConfigError(f"optimiser.betas={self.optimiser.betas}", "two numbers", "fix the recipe")
         if self.validation.every and (self.validation.count < 1 or self.validation.count % self.workers):

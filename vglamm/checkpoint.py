@@ -269,7 +269,7 @@ def load_tokenizer(source: Source) -> Any:
         raise CheckpointError(f"{source} without a tokenizer", "tokenizer.json or tokenizer.model", "save it with its tokenizer")
     try:
         return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
             f"a tokenizer in {source} that does not load ({error})", "files of a transformers tokenizer", "save it again"
         ) from error

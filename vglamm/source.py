@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from vglamm.errors import CheckpointError
+from vglamm.places import local_path
 from vglamm.presets import PRESETS
 
 log = logging.getLogger(__name__)
@@ -57,7 +58,7 @@ def fetch(source: str | os.PathLike[str], patterns: Iterable[str], *, cache: Pat
     if text == "tiny" and not path.exists():
         return _shipped(text)
     if text.startswith("file://"):
-        path = Path(text.removeprefix("file://"))
+        path = Path(local_path(text))
     elif "://" in text:
         return _from_url(text, list(patterns), cache or Path.home() / ".cache" / "vglamm")
     if path.exists():

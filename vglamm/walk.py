@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 
 from vglamm import checkpoint
@@ -168,7 +169,8 @@ class Walk:
         for video in videos:
             clock = Clock()
             with clock.run("probe"):
-                opened = open_frames(video, fps=source_fps if source_fps is not None else sampling.get("fps"))
+                rate = sampling.get("fps") if source_fps is None and isinstance(video, np.ndarray) else source_fps
+                opened = open_frames(video, fps=rate)
                 chosen = choose(opened, self.config, **sampling)
             with clock.run("decode"):
                 sessions.append((opened, chosen, vision_input(opened, chosen, self.config), clock))

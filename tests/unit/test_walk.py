@@ -64,6 +64,16 @@ def test_an_array_gives_the_answer_of_its_frames(walk):
     same(answer, walk.ask(video, "what?", fps=6.0))
 
 
+def test_a_folder_of_frames_has_a_rate_of_its_own(walk, tmp_path):
+    from PIL import Image
+
+    for number, frame in enumerate(fakes.video(50)):
+        Image.fromarray(frame).save(tmp_path / f"{number}.png")
+    for options, rate, frames in (({}, 25.0, 2), ({"source_fps": 10.0}, 10.0, 5)):
+        sampling = walk.ask(tmp_path, "what?", fps=1.0, **options).sampling
+        assert (sampling.source_fps, len(sampling.grounding_indices)) == (rate, frames)
+
+
 def test_an_image_is_asked(walk, tmp_path):
     from PIL import Image
 

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from vglamm.annotation import Annotation
 from vglamm.errors import VideoNotFound
 from vglamm.export.place import safe_name
-from vglamm.places import sha256
+from vglamm.places import local_path, sha256
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Sources:
         )
 
     def _places(self, row: Annotation) -> Iterator[Path]:
-        uri = row.uri.removeprefix("file://")
+        uri = local_path(row.uri)
         if self.folder is None:
             if "://" not in uri:
                 yield Path(uri)

@@ -95,7 +95,7 @@ def _image(path: str, kind: str, limits: Limits) -> dict[str, Any]:
         with Image.open(path, formats=[kind]) as image:
             width, height = image.size
             limits.check("pixels", width * height)
-            turned = image.getexif().get(0x0112, 1) >= 5  # 5..8 swap width and height
+            turned = image.getexif().get(0x0112) in (5, 6, 7, 8)  # these swap width and height
             shown = getattr(image, "n_frames", 1)
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise VideoUnreadable(

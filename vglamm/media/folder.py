@@ -96,7 +96,7 @@ class FolderSource(VideoSource):
                 width, height = image.size
                 self.limits.check("pixels", width * height)
                 exif = Image.Image.getexif(image)  # that of PNG decodes the picture to see what is written after it
-                turned = exif.get(ExifTags.Base.Orientation, 1) >= 5
+                turned = exif.get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             raise refused_by_pillow(file, error) from error
         except (OSError, SyntaxError, ValueError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import struct
 import warnings
 from pathlib import Path
 
@@ -62,6 +63,16 @@ def test_a_frame_of_another_size_or_damaged_is_never_another_frame(tmp_path):
         video.frames_at([2])
     with pytest.raises(VideoFrameError, match="0 to 2"):
         video.frames_at([3])
+
+
+@pytest.mark.parametrize("folder", [True, False])
+def test_an_orientation_that_is_no_number_turns_nothing(tmp_path, folder):
+    (tmp_path / "v").mkdir()
+    entry = struct.pack("<HHHI4sI", 1, 0x0112, 2, 3, b"up", 0)  # ASCII in place of a short
+    Image.new("RGB", (8, 6)).save(tmp_path / "v" / "1.jpg", exif=b"Exif\0\0II*\0" + struct.pack("<I", 8) + entry)
+    video = open_video(tmp_path / "v" if folder else tmp_path / "v" / "1.jpg")
+    assert (video.info.width, video.info.height) == (8, 6)
+    assert video.frames_at([0]).shape == (1, 6, 8, 3)
 
 
 def test_a_turned_frame_is_turned(tmp_path):

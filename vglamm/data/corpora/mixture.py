@@ -117,7 +117,7 @@ class Mixture:
                 f"look at the first problem ({bad[0].problem})" if bad else "check the root and the split",
             )
         order = sorted(by_video, key=lambda video: hashlib.sha256(video.encode()).digest())
-        cut = max(1, round(self.held_out * len(order))) if self.held_out else 0
+        cut = min(max(1, round(self.held_out * len(order))), len(order) - 1) if self.held_out else 0
         groups = [tuple(by_video[video]) for video in order]
         return Shelf(tuple(groups[cut:]), tuple(groups[:cut]))
 
