@@ -227,7 +227,7 @@ def test_a_video_is_cut_once_and_black_is_given_for_one_that_is_gone(client: Cli
     assert client.ask(f"/video?id={quote(film.id)}")[1] == body
     response, body = client.ask("/video?id=v00000")
     assert response.status == 404
-    assert json.loads(body)["got"] == "no file at gone/v0.mp4"
+    assert json.loads(body)["got"] == "no file or folder of frames at gone/v0.mp4"
     response, body = client.ask("/black?id=v00000")
     assert (response.status, response.headers["Content-Type"]) == (200, "video/mp4")
 
