@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any
 
-from vglamm.errors import VglammError, WorkerLost
+from vglamm.errors import CheckpointError, VglammError, WorkerLost
 from vglamm.records import Reply
 from vglamm.steps.language import Asked, Event, Flight, LanguageStep, Prompt
 
@@ -160,7 +160,7 @@ class Engine:
     def _tell(self, key: int, events: list[Event]) -> None:
         ticket = self._riding[key]
         ticket.tell(*events)
-        if events and isinstance(events[-1], Reply):
+        if events and isinstance(events[-1], Reply | CheckpointError):
             del self._riding[key]
 
 

@@ -100,7 +100,8 @@ class InProcess:
                 end=end_of(source, ask.sampling.end),
                 timings=clock.spent,
             )
-        yield Done(answer, first_token, first_mask, walk.language.length(question), len(reply.tokens))
+        read = await self._in(self._openers, walk.language.length, question)
+        yield Done(answer, first_token, first_mask, read, len(reply.tokens))
 
     def _rows(self, walk: Walk, source: VideoSource, sampling: Sampling, reply: Reply, mode: str, clock: Clock) -> Iterator[Row]:
         chunks = grounding_source(source, sampling, walk.config)

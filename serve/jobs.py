@@ -122,7 +122,7 @@ class Jobs:
         try:
             async with self._lease(name).held() as lost:
                 record = await asyncio.to_thread(self.spool.find, JOBS, name)
-                if record is None or not _is_due(record):
+                if record is None or not _is_due(record) or await self._is_cancelled(record):
                     return
                 self._running[name] = stop = asyncio.Event()
                 try:
@@ -181,11 +181,20 @@ class Jobs:
             wait, again = error.retry_after, now - first < self.kept.seconds
         else:  # as if the replica of the job itself had died
             wait, again = self.kept.lease_seconds, bool(record["attempts"] < self.kept.attempts)
+        if again and await self._is_cancelled(record):
+            return True
         if again:
             log.info("%s is put off for %g s: %s", record["job"], wait, error)
             await self._write(record | {"status": QUEUED, "due": now + wait})
             asyncio.get_running_loop().call_later(wait, self._news.set)
         return again
+
+    async def _is_cancelled(self, record: dict[str, Any]) -> bool:
+        """Whether somebody wished so while nobody looked; then it is noted."""
+        wished = await asyncio.to_thread(self.spool.find, JOBS, record["job"], CANCEL) is not None
+        if wished:
+            await self._write(record | {"status": CANCELLED})
+        return wished
 
     async def _answer(self, record: dict[str, Any]) -> Turned:
         """Ask, and note how far it is."""

@@ -146,7 +146,7 @@ class Failure(BaseModel):
 
 
 class Job(BaseModel):
-    """attempts: how often a replica took it up. result: where its answer is, once it is done."""
+    """attempts: how often it was begun, full queues not counted. result: where its answer is, once it is done."""
 
     job: str
     status: Literal["queued", "running", "done", "failed", "cancelled"]

@@ -46,7 +46,7 @@ class Taken:
 class Kept:
     """What the spool keeps. seconds: videos, sessions and results, since they were last used. sessions, turns (of a session),
     jobs: how many at most. bytes: of all videos together. lease_seconds: after which a replica that is silent counts as dead.
-    attempts: at a job, when replicas die of it. at_once: jobs that one replica works on."""
+    attempts: at a job, when replicas die of it or answers break off. at_once: jobs that one replica works on."""
 
     seconds: float = 3600.0
     sessions: int = 256

@@ -92,16 +92,19 @@ class Walk:
         )
         return session.ask(question, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed)
 
-    def watch(self, video: Video, *, mode: str = "video", source_fps: float | None = None, **sampling: Any) -> Session:
+    def watch(
+        self, video: Video, *, mode: str = "video", source_fps: float | None = None, keep: bool = True, **sampling: Any
+    ) -> Session:
         """See a video once, to be asked any number of questions in turn.
 
         video: a path, an image uint8[H, W, 3], frames uint8[F, H, W, 3] or an opened video. source_fps: the rate of an array of
         frames; without it ``fps`` is. sampling: ``fps``, ``every_frame``, ``limit``, ``start``, ``end`` of
         :func:`vglamm.frames.choose`. mode: how masks are made: "video" (from frame 0 through memory, as published), "frames"
-        (each alone) or "anchor" (from the clearest of some frames, both ways). The session keeps the image features of its
-        grounding frames, if they are no more than ``config.pixel.cache``. Raises VideoError, or ConfigError for the mode.
+        (each alone) or "anchor" (from the clearest of some frames, both ways). keep: the image features
+        of its grounding frames for further questions, if they are no more than ``config.pixel.cache``. Raises VideoError, or
+        ConfigError for the mode.
         """
-        return self._watch([video], mode=mode, source_fps=source_fps, keep=True, **sampling)[0]
+        return self._watch([video], mode=mode, source_fps=source_fps, keep=keep, **sampling)[0]
 
     def ask_many(
         self,

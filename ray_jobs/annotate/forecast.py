@@ -93,7 +93,8 @@ def _here(job: BulkJob) -> tuple[Annotated, str]:
     def work(one: Job) -> bool:
         try:
             with local_copy(one.uri, settings.limits) as path:
-                session = walk.watch(path, mode=settings.mode, **settings.options(one.sampling))
+                keep = len(one.asked) > 1
+                session = walk.watch(path, mode=settings.mode, keep=keep, **settings.options(one.sampling))
                 for number in one.asked:
                     session.ask(one.questions[number], max_new_tokens=settings.max_new_tokens)
                     session.history.clear()  # each question stands alone in a bulk job

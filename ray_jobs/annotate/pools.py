@@ -39,7 +39,7 @@ class Actor:
         device = _device(profile)
         self.where = {"node": _node(), "pid": os.getpid(), "gpus": _gpus(), "gpu_share": _gpu_share(), "device": device}
         made = {
-            "decode": lambda: Decode(settings),
+            "decode": lambda: Decode(settings, self._beat),
             "vision": lambda: See(settings, device),
             "language": lambda: Say(settings, device, profile.pools[name].batch, self._beat),
         }

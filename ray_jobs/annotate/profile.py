@@ -64,7 +64,7 @@ class Profile:
     "auto" (CUDA where an actor has a GPU that torch can use, else the CPU), "cpu" or "cuda". dtype: of the weights, None as stored.
     elastic: nodes come when they are asked for (a Ray with an autoscaler), so that what is there says nothing of what will be.
     retries: how often a row that lost its actor is tried again before it fails. stall: seconds without any progress after which
-    the job gives up instead of hanging."""
+    the job gives up instead of hanging; longer than the slowest copy of a video that is far away."""
 
     name: str
     layout: str = "split"
@@ -85,6 +85,8 @@ class Profile:
             raise ConfigError(f"layout {self.layout!r}", f"one of {', '.join(LAYOUTS)}", "fix the profile")
         if self.device not in ("auto", "cpu", "cuda"):
             raise ConfigError(f"device {self.device!r}", "auto, cpu or cuda", "fix the profile")
+        if not self.stall > 0:
+            raise ConfigError(f"stall {self.stall:g}", "seconds, above 0", "fix the profile")
 
     @property
     def pools(self) -> dict[str, Pool]:

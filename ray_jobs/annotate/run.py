@@ -22,7 +22,7 @@ import ray.data
 from ray.data import ActorPoolStrategy, DataContext
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from ray_jobs.annotate.batches import whole_batches
+from ray_jobs.annotate.batches import together, whole_batches
 from ray_jobs.annotate.board import Board, Tally
 from ray_jobs.annotate.fill import Parts, fill, parcel_of
 from ray_jobs.annotate.ledger import Ledger
@@ -166,7 +166,7 @@ def pipeline(job: BulkJob, ledger: Ledger, missing: list[Job], board: Any, alone
     context.issue_detectors_config.detectors = []  # they advise `memory=`, which is for the profile to say
     parcels = (parcel_of(one, job) for one in missing) if alone else whole_batches(missing, job)
     data = ray.data.from_arrow_refs([ray.put(pack([parcel])) for parcel in parcels])
-    data.context.execution_options.preserve_order = True  # batches of neighbours
+    data.context.execution_options.preserve_order = together(job.profile) > 1  # batches of neighbours
     watch_stall(data.context, board, job.profile.stall)
     stages = WHOLE if job.profile.layout == "whole" else SPLIT
     with warnings.catch_warnings():

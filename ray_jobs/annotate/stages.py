@@ -51,8 +51,7 @@ class Settings:
     def options(self, own: Mapping[str, Any]) -> dict[str, Any]:
         """The sampling of one row, its own over the run's. How many frames are used is said by the row or by the run, not by both:
         ``every_frame`` of a run is nothing to a row with ``fps``."""
-        rates = {"fps", "every_frame"}
-        dropped = rates if rates & set(own) else set()
+        dropped = {"fps", "every_frame"} if "fps" in own or own.get("every_frame") else set()
         return {name: value for name, value in self.sampling.items() if name not in dropped} | dict(own)
 
 
@@ -75,8 +74,8 @@ def guarded(stage: Stage, parcels: list[Parcel]) -> list[Parcel]:
 class Decode:
     """uri -> the frames that the language model sees, 8-bit and resized; and which frames were chosen."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings, self.config = settings, checkpoint.load_config(settings.model)
+    def __init__(self, settings: Settings, beat: Callable[[], None] = lambda: None) -> None:
+        self.settings, self.config, self.beat = settings, checkpoint.load_config(settings.model), beat
 
     def __call__(self, parcels: list[Parcel]) -> list[Parcel]:
         return [self._one(parcel) for parcel in parcels]
@@ -86,7 +85,9 @@ class Decode:
         with local_copy(parcel.plain["uri"], limits) as path:
             if not os.path.isdir(path):
                 limits.check_file(path)
+            self.beat()
             read = Parcel(parcel.position, parcel.plain | {"sha256": sha256(path)})
+            self.beat()
             options = self.settings.options(parcel.plain["own_sampling"])
             try:
                 with closing(open_guarded(path, limits, fps=options.pop("source_fps", None))) as source:

@@ -129,7 +129,10 @@ class Summary:
         self.seconds, self.rows = time.monotonic() - self.began, rows
 
     def progress(self, stages: dict[str, Tally]) -> Progress:
-        return Progress(self.videos - self.before, self.done, self._count("failed"), stages, time.monotonic() - self.began)
+        """Receipts of videos that share batches come in the order of the manifest: until then the stage that ends them tells."""
+        videos, seconds = self.videos - self.before, time.monotonic() - self.began
+        told = min(stages["pixel"].done, videos) if "pixel" in stages else 0
+        return Progress(videos, max(self.done, told), self._count("failed"), stages, seconds)
 
     @property
     def failed(self) -> int:

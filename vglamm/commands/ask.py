@@ -65,7 +65,7 @@ def ask(
     if server is not None:
         session = _asked_there(server, token_in(token_file), server_model, video, watching)
     else:
-        session = _asked_here(model, video, watching, device=device, dtype=dtype, quantise=quantise)
+        session = _asked_here(model, video, {**watching, "keep": len(questions) > 1}, device=device, dtype=dtype, quantise=quantise)
     answers: list[Answer] = []
     with nullcontext() if server is None else closing(session):
         for number, question in enumerate(questions, 1):

@@ -52,8 +52,8 @@ def _files(source: str) -> tuple[Path, list[Path]]:
     for suffixes in ((".safetensors",), PICKLED):
         try:
             place = fetch(source, [*ABOUT, "*.index.json", *(f"*{suffix}" for suffix in suffixes)])
-        except CheckpointError:
-            if suffixes == PICKLED:
+        except CheckpointError as error:
+            if suffixes == PICKLED or error.__cause__ is not None:  # a download that broke off says nothing of what is there
                 raise
             continue  # a URL with none of these
         if place.is_file():

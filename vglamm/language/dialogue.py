@@ -81,6 +81,12 @@ def _plain(text: str, what: str) -> str:
     return text
 
 
+def _broken(answer: str) -> str:
+    for word in CONTROL:
+        answer = answer.replace(word, f"{word[0]} {word[1:-1]} {word[-1]}")
+    return answer
+
+
 class Scribe:
     """Writes dialogues as tokens and reads tokens as text, with the checkpoint's own (fast) tokenizer of transformers."""
 
@@ -92,8 +98,10 @@ class Scribe:
             )
 
     def ask(self, history: Turns, question: str, *, visual: int, frames: int) -> Dialogue:
-        """The prompt for ``question`` after the turns of ``history``. visual: N; frames: T, 0 for an image."""
-        return self._tokenise(render(history, question, images_text(frames, self.config.wrap_visual)), [], visual, 1)
+        """The prompt for ``question`` after the turns of ``history``. visual: N; frames: T, 0 for an image. Control words that an
+        earlier answer spells out, which who asks now can do nothing about, are read as ``< image >``."""
+        told = [(asked, _broken(answer)) for asked, answer in history]
+        return self._tokenise(render(told, question, images_text(frames, self.config.wrap_visual)), [], visual, 1)
 
     def teach(self, turns: Turns, *, visual: int, frames: int) -> Dialogue:
         """A dialogue with its answers supervised, their ``<|end|>`` included."""

@@ -8,6 +8,7 @@ Of each step only the last hidden state is kept, since the state that predicts `
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass
 
 import torch
@@ -28,6 +29,16 @@ class Token:
     id: int
     hidden: Tensor
     logits: Tensor
+
+    def check(self) -> None:
+        """CheckpointError for logits that are no numbers: the answer cannot go on."""
+        top = float(self.logits.max())
+        if not math.isfinite(top):
+            raise CheckpointError(
+                f"logits of {top} for the next token",
+                "numbers",
+                "compute in bfloat16 or float32 (float16 overflows), or see whether the weights are damaged",
+            )
 
 
 @dataclass
@@ -56,7 +67,7 @@ class RunningBatch:
         """Read a prompt (ids embedded, visual tokens fused); the key of its answer and the first token.
 
         temperature 0 is greedy; above 0, each answer draws with a generator of its own, seeded by ``seed`` alone, so that it draws
-        the same in any company. CheckpointError for a model whose logits are no numbers.
+        the same in any company. CheckpointError, and nothing joins, for logits that are no numbers.
         """
         if temperature < 0:
             raise DialogueError(f"temperature {temperature}", "0 (greedy) or more", "pass a temperature >= 0")
@@ -65,12 +76,14 @@ class RunningBatch:
         assert past is not None
         row = _Row(next(self._keys), temperature, torch.Generator(device="cpu").manual_seed(seed), 0)
         [token] = self._written([row], hidden_BLD[:, -1])
+        token.check()
         self._sequences.join(past)
         self._rows.append(row)
         return row.key, token
 
     def step(self) -> dict[int, Token]:
-        """One more token of every answer, by key. CheckpointError for a model whose logits are no numbers."""
+        """One more token of every answer, by key; one whose logits are no numbers (:meth:`Token.check`) is greedy, and harms no
+        other."""
         if not self._rows:
             return {}
         device = self.language.lm.get_input_embeddings().weight.device
@@ -97,16 +110,11 @@ class RunningBatch:
 
 def _choose(logits_BV: Tensor, temperatures: list[float], generators: list[torch.Generator]) -> Tensor:
     ids_B = logits_BV.argmax(-1)
-    tops_B = logits_BV.gather(-1, ids_B[:, None])[:, 0]
-    if not tops_B.isfinite().all():
-        raise CheckpointError(
-            f"logits of {tops_B[~tops_B.isfinite()][0].item()} for the next token",
-            "numbers",
-            "compute in bfloat16 or float32 (float16 overflows), or see whether the weights are damaged",
-        )
     for b, (temperature, generator) in enumerate(zip(temperatures, generators, strict=True)):
         if temperature >= COLDEST:
             logits_V = logits_BV[b].cpu().double()  # a GPU of Apple has no doubles
+            if not logits_V.max().isfinite():
+                continue
             chances_V = torch.softmax((logits_V - logits_V.max()) / temperature, dim=-1).float()
             ids_B[b] = torch.multinomial(chances_V, 1, generator=generator)[0]
     return ids_B

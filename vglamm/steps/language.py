@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vglamm import checkpoint
 from vglamm.checkpoint import Dtype, Source
-from vglamm.errors import DialogueError
+from vglamm.errors import CheckpointError, DialogueError
 from vglamm.language.dialogue import Dialogue, Scribe, Turns
 from vglamm.language.draft import Draft
 from vglamm.language.generate import RunningBatch, Token
@@ -24,7 +24,7 @@ from vglamm.records import Reply, VisualTokens
 from vglamm.steps.step import Step, suited
 from vglamm.steps.wire import from_wire
 
-Event = str | NDArray[np.float32] | Reply
+Event = str | NDArray[np.float32] | Reply | CheckpointError
 
 
 class Asked(NamedTuple):
@@ -83,8 +83,15 @@ class Flight:
     @torch.inference_mode()
     def advance(self) -> dict[int, list[Event]]:
         """One more token for every reply. Events of each by key: raw text, then the prompts of its ``[SEG]``, then, as the last of
-        all, the Reply, with which it has left."""
-        return {key: self._take(key, token) for key, token in self.batch.step().items()}
+        all, the Reply, with which it has left, or the CheckpointError that ended it alone."""
+        found: dict[int, list[Event]] = {}
+        for key, token in self.batch.step().items():
+            try:
+                found[key] = self._take(key, token)
+            except CheckpointError as error:
+                self.leave(key)
+                found[key] = [error]
+        return found
 
     def leave(self, key: int) -> None:
         """Give up a reply; nothing happens if it has left."""
@@ -94,6 +101,7 @@ class Flight:
                 self.batch.leave(key)
 
     def _take(self, key: int, token: Token) -> list[Event]:
+        token.check()
         draft, part = self.drafts[key], self.step.part
         draft.ids.append(token.id)
         if token.id == part.config.seg_token:
@@ -137,7 +145,7 @@ class LanguageStep(Step[Language]):
         joined = [flight.join(prompt) for prompt in prompts]
         replies = {key: events[-1] for key, events in joined if events}
         while len(flight):
-            replies |= {key: events[-1] for key, events in flight.advance().items() if events}
+            replies |= {key: events[-1] for key, events in flight.advance().items() if _sound(events)}
         return [reply for key, _ in joined if isinstance(reply := replies[key], Reply)]
 
     def stream(
@@ -153,7 +161,9 @@ class LanguageStep(Step[Language]):
         key, events = flight.join(self.prepare(asked, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed))
         yield from events
         while len(flight):
-            yield from flight.advance()[key]
+            events = flight.advance()[key]
+            _sound(events)
+            yield from events
 
     def flight(self, *, quiet: bool = False) -> Flight:
         """An empty flight, to which questions can be brought at any time. quiet: of each reply only the Reply."""
@@ -189,3 +199,10 @@ class LanguageStep(Step[Language]):
 
     def _dialogue(self, tokens: VisualTokens, history: Turns, question: str) -> Dialogue:
         return self.scribe.ask(history, question, visual=len(tokens.tokens), frames=tokens.frames)
+
+
+def _sound(events: list[Event]) -> bool:
+    """Whether there are any. The error that ended a reply is raised."""
+    if events and isinstance(events[-1], CheckpointError):
+        raise events[-1]
+    return bool(events)

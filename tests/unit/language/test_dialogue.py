@@ -19,11 +19,18 @@ def scribe() -> Scribe:
 
 @pytest.mark.parametrize("word", CONTROL)
 def test_control_words_are_refused_wherever_they_stand(scribe: Scribe, word: str) -> None:
-    for history, question in (((), f"a {word} b"), (((f"a {word} b", "yes"),), "and?"), (((QUESTION, f"a {word} b"),), "and?")):
+    for history, question in (((), f"a {word} b"), (((f"a {word} b", "yes"),), "and?")):
         with pytest.raises(DialogueError, match="with '<"):
             scribe.ask(history, question, visual=20, frames=8)
     with pytest.raises(DialogueError, match="an answer with '<"):
         scribe.teach([(QUESTION, f"a {word} b"), ("and?", "yes")], visual=20, frames=8)
+
+
+@pytest.mark.parametrize("word", CONTROL)
+def test_control_words_of_earlier_answers_are_words(scribe: Scribe, word: str) -> None:
+    """The model may spell them, and the dialogue goes on."""
+    found, plain = (scribe.ask(((QUESTION, f"a {one} b"),), "and?", visual=20, frames=8) for one in (word, f"< {word[1:-1]} >"))
+    assert found.ids.tolist() == plain.ids.tolist()
 
 
 @pytest.mark.parametrize("answer", ["Here is <p> the dog </p> [SEG].", "frames:(1,3)", " a < b | c > d ", ""])

@@ -193,6 +193,23 @@ def test_logits_that_are_no_numbers_are_an_error_and_the_answer_does_not_join(va
     assert list(batch.step()) == [key]
 
 
+def test_logits_that_are_no_numbers_harm_no_other_answer():
+    part = language("phi3", None)
+    batch = RunningBatch(part)
+    good, bad = (batch.join(row, temperature=1.0)[0] for row in rows(part, 4, 6))
+    alone = RunningBatch(part)
+    same, _ = alone.join(rows(part, 4, 6)[0], temperature=1.0)
+    part.lm.get_output_embeddings().register_forward_hook(
+        lambda _, __, out: torch.cat([out[:1], out[1:] * torch.nan]) if len(out) == 2 else out
+    )
+    steps = [(batch.step(), alone.step()) for _ in range(4)]
+    assert [one[good].id for one, _ in steps] == [one[same].id for _, one in steps]
+    for one, _ in steps:
+        one[good].check()
+        with pytest.raises(CheckpointError, match="logits of nan"):
+            one[bad].check()
+
+
 def test_greedy_and_drawn_answers_share_a_batch():
     part = language("phi3", None)
     one, other = rows(part, 6, 9)

@@ -70,3 +70,9 @@ def test_a_file_that_is_no_profile_is_refused(tmp_path: Path, content: bytes) ->
     path.write_bytes(content)
     with pytest.raises(ConfigError, match=r"bad\.yaml"):
         load_profile(str(path))
+
+
+@pytest.mark.parametrize("stall", [0.0, -1.0])
+def test_a_guard_that_would_end_every_job_is_refused(stall: float) -> None:
+    with pytest.raises(ConfigError, match="stall"):
+        Profile("hasty", stall=stall)

@@ -97,6 +97,7 @@ def test_a_row_that_fails_tells_of_which_bytes_as_through_an_endpoint(tmp_path: 
         ({"fps": 2.0}, {"every_frame": True}, {"every_frame": True}),
         ({"fps": 2.0, "limit": 9}, {"fps": 3.0, "start": 1.0}, {"fps": 3.0, "limit": 9, "start": 1.0}),
         ({"every_frame": True}, {"limit": 9}, {"every_frame": True, "limit": 9}),
+        ({"fps": 2.0}, {"every_frame": False}, {"fps": 2.0, "every_frame": False}),
     ],
 )
 def test_the_sampling_of_a_row_goes_before_that_of_the_run(

@@ -3,14 +3,17 @@
 import asyncio
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from serve.engine import Engine
 from tests import fakes
-from vglamm.errors import DialogueError, WorkerLost
+from vglamm.errors import CheckpointError, DialogueError, WorkerLost
 from vglamm.frames import choose, open_frames, vision_input
+from vglamm.language.generate import RunningBatch
 from vglamm.records import Reply
 from vglamm.steps.language import Flight, LanguageStep
 from vglamm.steps.vision import VisionStep
@@ -143,6 +146,19 @@ def test_a_question_that_cannot_be_read_fails_alone(engine, tokens, monkeypatch,
     assert isinstance(bad, WorkerLost)
     assert good[-1].raw == other[-1].raw == fakes.ANSWER
     assert asyncio.run(heard(engine, tokens, "what?"))[-1].raw == fakes.ANSWER
+
+
+def test_an_answer_whose_logits_are_no_numbers_ends_alone(engine, tokens, monkeypatch):
+    true = RunningBatch.step
+
+    def step(batch):
+        return {key: replace(token, logits=token.logits * torch.nan) if key == 1 else token for key, token in true(batch).items()}
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RunningBatch, "step", step)
+        good, bad, other = asyncio.run(everyone(engine, tokens, ["what?", "where?", "why?"], errors=True))
+    assert isinstance(bad, CheckpointError)
+    assert good[-1].raw == other[-1].raw == fakes.ANSWER
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from starlette.testclient import TestClient
 
 from serve.contract import Ask, Event
 from serve.ingress import api, well
+from serve.jobs import CANCEL
 from serve.settings import Kept, Settings
 from tests.unit.serve.canned import RAW, TEXT, Canned, spooled
 from vglamm.errors import DialogueError, Overloaded, VglammError, WorkerLost
@@ -140,6 +141,18 @@ def test_a_job_that_was_put_off_is_left_alone_until_it_is_due(settings: Settings
         assert second.delete(f"/v1/jobs/{job}").status_code == 204
         assert ended(second, job)["status"] == "cancelled"
     assert len(canned.asks) == 1
+
+
+def test_a_wish_to_cancel_that_nobody_heard_is_seen_before_a_job_is_begun(settings: Settings, canned: Canned, clip: Path) -> None:
+    """Another replica held its lease then, to find a full queue."""
+    app = api(canned, settings)
+    client = TestClient(app)
+    video = client.post("/v1/videos", content=clip.read_bytes()).json()["video"]
+    job = submit(client, video)
+    app.state.desk.spool.write("jobs", job, {}, CANCEL)
+    with TestClient(api(canned, settings)) as second:
+        assert ended(second, job)["status"] == "cancelled"
+    assert canned.asks == []
 
 
 @pytest.mark.parametrize(("lost", "status"), [(2, "done"), (3, "failed")])
