@@ -56,7 +56,7 @@ integration: $(STAMP)
 	$(PYTEST) -m "not ($(LONG))" tests/integration
 
 test-more: $(STAMP)
-	$(PYTEST) --timeout 1200 -m "$(LONG)" tests
+	$(PYTEST) --timeout 1200 --durations 15 --durations-min 10 -m "$(LONG)" tests
 
 system:
 	@missing=$$(for p in $(SYSTEM); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
