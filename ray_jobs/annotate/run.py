@@ -95,16 +95,16 @@ def _run(
 ) -> None:
     """All that is missing; then, one by one, what was lost with a node or died beside another in its batch; what is lost again is
     written down as lost."""
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)  # it must not go with another node
-    board = ray.remote(Board).options(num_cpus=0, scheduling_strategy=here).remote()
-    for alone in (False, True):
-        if missing:
-            heard = _hear(pipeline(job, ledger, missing, board, alone), board, parts, summary, watch)
-            missing = [one for one in missing if one.position not in heard]
-            for position in ledger.done(one.position for one in missing):  # written, but the receipt was lost
-                summary.done += 1
-                parts.done(position)
-                missing = [one for one in missing if one.position != position]
+    with _notices() as board:
+        for alone in (False, True):
+            if missing:
+                heard = _hear(pipeline(job, ledger, missing, board, alone), board, parts, summary, watch)
+                missing = [one for one in missing if one.position not in heard]
+                for position in ledger.done(one.position for one in missing):  # written, but the receipt was lost
+                    summary.done += 1
+                    parts.done(position)
+                    missing = [one for one in missing if one.position != position]
+        summary.tallies = _read(board)
     for one in missing:
         lost = WorkerLost(
             f"{one.id!r}, on which a process was lost {2 * (job.profile.retries + 1)} times",
@@ -114,8 +114,18 @@ def _run(
         ledger.write(one.position, rows_of(parcel_of(one, job).fail(type(lost).__name__, str(lost))))
         summary.lose(len(one.asked))
         parts.done(one.position)
-    watch(summary.progress(_read(board)))
-    summary.tallies = _read(board)
+    watch(summary.progress(summary.tallies))
+
+
+@contextmanager
+def _notices() -> Iterator[Any]:
+    """A board on this node, as long as the context lasts: datasets, and what Ray keeps of them, would hold it beyond the job."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)  # it must not go with another node
+    board = ray.remote(Board).options(num_cpus=0, scheduling_strategy=here).remote()
+    try:
+        yield board
+    finally:
+        ray.kill(board)
 
 
 def _hear(data: ray.data.Dataset, board: Any, parts: Parts, summary: Summary, watch: Callable[[Progress], None]) -> set[int]:
