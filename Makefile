@@ -20,7 +20,7 @@ LONG   := slow or browser or fault or docs or wheel
 RUN := OMP_NUM_THREADS=1 DS_ACCELERATOR=cpu HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 PYTEST := $(RUN) $(BIN)/python -m pytest
 
-.PHONY: demo install test lint types contracts unit integration test-more system bench soak clean tiny tiny-looks tiny-moves tiny-segmentation tiny-words tiny-language tiny-tracking tiny-reading tiny-joint tiny-longer tiny-last tiny-twins tiny-apart tiny-final tiny-told tiny-settled
+.PHONY: demo install test lint types contracts unit integration test-more long-alone long-ray system bench soak clean tiny tiny-looks tiny-moves tiny-segmentation tiny-words tiny-language tiny-tracking tiny-reading tiny-joint tiny-longer tiny-last tiny-twins tiny-apart tiny-final tiny-told tiny-settled
 
 demo: $(STAMP)
 	$(BIN)/vglamm demo --out $(OUT)
@@ -55,8 +55,15 @@ unit: $(STAMP)
 integration: $(STAMP)
 	$(PYTEST) -m "not ($(LONG))" tests/integration
 
-test-more: $(STAMP)
-	$(PYTEST) --timeout 1200 --durations 15 --durations-min 10 -m "$(LONG)" tests
+test-more: long-alone long-ray
+
+LONGER := $(PYTEST) --timeout 1200 --durations 15 --durations-min 10
+long-alone: $(STAMP)
+	$(LONGER) -n 2 --dist loadfile -m "($(LONG)) and not ray" tests
+
+# In one process, as integration.
+long-ray: $(STAMP)
+	$(LONGER) -m "($(LONG)) and ray" tests
 
 system:
 	@missing=$$(for p in $(SYSTEM); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
