@@ -34,13 +34,14 @@ def killed(endpoint: Endpoint, clip: Path, requests: int, kills: int = 1, within
     victims = ALL * kills
     every = requests // (len(victims) + 1)
     recovered: dict[str, list[tuple[float, float]]] = {name: [] for name in ALL}
+    bare: list[float] = []
     watching: list[asyncio.Task[None]] = []
 
     def go_on(number: int) -> bool:
         struck = len(watching)
         if struck < len(victims) and number >= every * (struck + 1) and all(task.done() for task in watching):
             endpoint.kill(victims[struck])
-            watching.append(asyncio.create_task(asyncio.to_thread(_recovery, endpoint, victims[struck], recovered)))
+            watching.append(asyncio.create_task(asyncio.to_thread(_recovery, endpoint, victims[struck], recovered, bare)))
         return number < requests or len(watching) < len(victims)
 
     async def whole() -> load.Outcomes:
@@ -53,13 +54,15 @@ def killed(endpoint: Endpoint, clip: Path, requests: int, kills: int = 1, within
     what = f"answered 200 of {len(outcomes.all)} at half of the capacity, {len(victims)} replicas killed"
     rows = [exactly(what, answered, " %", at_least=99.9 if requests >= 1000 else 100.0)]
     for name, each in recovered.items():
-        seconds, cores = ([one[number] for one in each] for number in range(2))
+        seconds, cores = [one[0] for one in each], [one[1] / bare[0] for one in each]
         rows.append(Row(f"two replicas of {name} again after a kill", worst(seconds), " s", at_most=within))
         rows.append(Row(f"cost of the start of the new one of {name}, in bare imports", worst(cores), "x", at_most=STARTING))
     return rows
 
 
-def _recovery(endpoint: Endpoint, victim: str, recovered: dict[str, list[tuple[float, float]]]) -> None:
+def _recovery(endpoint: Endpoint, victim: str, recovered: dict[str, list[tuple[float, float]]], bare: list[float]) -> None:
+    """Seconds and core time of a new replica into ``recovered``; the core time of the imports, beside the same load, into ``bare``,
+    once."""
     began = time.monotonic()
     for _ in until(300, f"the loss of a replica of {victim}", endpoint.state):
         if endpoint.running(victim) < 2:
@@ -68,7 +71,9 @@ def _recovery(endpoint: Endpoint, victim: str, recovered: dict[str, list[tuple[f
         if endpoint.running(victim) == 2:
             break
     seconds = time.monotonic() - began
-    recovered[victim].append((seconds, max(endpoint.inside(victim, started))[1] / imports()))
+    recovered[victim].append((seconds, max(endpoint.inside(victim, started))[1]))
+    if not bare:
+        bare.append(imports())
 
 
 def left(endpoint: Endpoint, clip: Path, clients: int) -> list[Row]:
