@@ -7,8 +7,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from pathlib import Path, PurePosixPath
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 import numpy as np
 
@@ -16,7 +14,7 @@ from vglamm.annotation import Annotation
 from vglamm.answer import Answer
 from vglamm.errors import VideoFrameError, VideoNotFound
 from vglamm.media import player
-from vglamm.places import sha256
+from vglamm.places import local_path, sha256
 
 Content = tuple[str, bytes]
 """A media type and what is of it."""
@@ -53,7 +51,7 @@ def find(uri: str, folder: Path | None) -> Path:
     Nothing is fetched: VideoNotFound for a uri of another machine, and for what is not there.
     """
     remote = "://" in uri and not uri.startswith("file://")
-    path = url2pathname(urlsplit(uri).path) if uri.startswith("file://") else uri.partition("://")[2] if remote else uri
+    path = uri.partition("://")[2] if remote else local_path(uri)
     ends = [part for part in PurePosixPath(path.replace("\\", "/")).parts if part not in ("/", ".", "..")]
     if folder is not None:
         for first in range(len(ends)):
