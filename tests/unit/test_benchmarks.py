@@ -21,10 +21,15 @@ def test_the_published_way_and_ours_write_the_same_ids():
     head = model.language.lm.get_output_embeddings().weight
     head.normal_(0, 1)  # sharper than at birth, so that the ids differ from each other
     slow = generation.slow(model, asked, 8)
-    ids, spent = generation.fast(model, asked, 8)
-    assert ids == slow
+    for guesses in (0, 3):
+        ids, spent = generation.fast(model, asked, 8, guesses)
+        assert ids == slow
     assert len(set(ids)) > 2, "an answer of one token over and over compares nothing"
     assert min(spent.values()) > 0
+
+
+def test_the_rate_of_guesses_is_that_of_steps_on_real_answers():
+    assert 1.2 < generation.guessed_rate(20) < 1.6
 
 
 def test_the_published_way_sees_frames_prompt_and_answer():

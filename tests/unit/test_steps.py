@@ -9,6 +9,7 @@ from tests import fakes
 from tests.unit.pixel.conftest import clip
 from vglamm.errors import ConfigError, DialogueError, MaskError
 from vglamm.language.dialogue import SEG
+from vglamm.language.lookup import Lookup
 from vglamm.records import Reply, VisionInput, VisualTokens
 from vglamm.steps.language import Asked, LanguageStep
 from vglamm.steps.pixel import PixelStep, PixelTask
@@ -115,6 +116,29 @@ def test_a_limit_cuts_and_says_so(language, tokens):
     assert (reply.finish, len(reply.prompts)) == ("length", 1)
     with pytest.raises(DialogueError, match="max_new_tokens 0"):
         language([(tokens[0], (), "what?")], max_new_tokens=0)
+
+
+def test_words_of_the_dialogue_and_the_form_of_a_phrase_are_guessed(language, tokens, monkeypatch):
+    passes = []
+    handle = language.part.trunk.register_forward_hook(lambda *_: passes.append(1))
+    asked = (tokens[0], (("who?", fakes.ANSWER),), "again?")
+    [reply] = language([asked])
+    handle.remove()
+    assert 2 < len(passes) < len(reply.tokens) / 2
+    with monkeypatch.context() as patched:
+        patched.setattr(Lookup, "guess", lambda *_: [])
+        [plain] = language([asked])
+    assert (reply.raw, reply.tokens) == (plain.raw, plain.tokens)
+    np.testing.assert_allclose(reply.prompts, plain.prompts, atol=1e-5)
+    prompt = language.prepare(asked)
+    told = language.scribe.decode(prompt.ids)
+    assert told.startswith(f"<p> x </p> {SEG}")
+    assert told.endswith(f"who?\n\n{fakes.ANSWER}\n\nagain?\n\n")
+    assert prompt.ids.count(0) == 0, "visual tokens are no text"
+    for limit in range(1, len(reply.tokens)):
+        [cut] = language([asked], max_new_tokens=limit)
+        assert (cut.tokens, cut.finish) == (reply.tokens[:limit], "length")
+        assert len(cut.prompts) == cut.tokens.count(language.part.config.seg_token)
 
 
 def test_an_answer_ends_where_the_context_does(language, tokens):

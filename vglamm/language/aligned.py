@@ -31,11 +31,12 @@ class Columns:
         room[row, :, self.stop - length : self.stop] = past
 
     def append(self, new: Tensor, held: int) -> Tensor:
-        """Write a position float[B, heads, 1, width] behind the first B rows; a view of it and the ``held`` columns before it."""
-        room = self._roomy(new, len(new), held, 1)
-        room[: len(new), :, self.stop] = new[:, :, 0]
-        self.stop += 1
-        return room[: len(new), :, self.stop - 1 - held : self.stop]
+        """Write float[B, heads, L, width] behind the first B rows; a view of that and the ``held`` columns before it."""
+        count = new.shape[2]
+        room = self._roomy(new, len(new), held, count)
+        room[: len(new), :, self.stop : self.stop + count] = new
+        self.stop += count
+        return room[: len(new), :, self.stop - count - held : self.stop]
 
     def move(self, source: int, target: int, held: int) -> None:
         assert self.room is not None, "rows to move"
@@ -51,7 +52,7 @@ class Columns:
             return old
         height = rows if old is None else len(old) if rows <= len(old) else max(rows, 2 * len(old))
         # Zeros, since what is masked must still be finite.
-        room = like.new_zeros(height, like.shape[1], held + BLOCK, like.shape[3])
+        room = like.new_zeros(height, like.shape[1], held + max(BLOCK, new), like.shape[3])
         if old is not None:
             kept = min(held, self.stop)
             room[: len(old), :, held - kept : held] = old[:, :, self.stop - kept : self.stop]
@@ -90,6 +91,11 @@ class Aligned(DynamicLayer):  # type: ignore[misc]
         keys, values = self.columns
         return keys.append(key_states, self.held), values.append(value_states, self.held)
 
+    def drop(self, count: int) -> None:
+        """Take back the last positions that ``update`` wrote."""
+        for column in self.columns:
+            column.stop -= count
+
     def get_seq_length(self) -> int:
         return max(self.lengths, default=0)
 
@@ -126,15 +132,18 @@ class Sequences:
                 for column in layer.columns:
                     column.clear()
 
-    def mask(self, device: torch.device) -> Tensor:
-        """bool[B, M]: which of the M columns, the next token's included, belong to each row."""
+    def mask(self, device: torch.device, new: int) -> Tensor:
+        """bool[B, M]: which of the M columns, those of the ``new`` next tokens included, belong to each row."""
         lengths = torch.tensor(self.lengths, device=device)
         longest = max(self.lengths)
-        return torch.arange(longest + 1, device=device) >= (longest - lengths)[:, None]
+        return torch.arange(longest + new, device=device) >= (longest - lengths)[:, None]
 
-    def grow(self) -> None:
-        """Count the token that ``extend`` wrote behind each row."""
-        self.lengths[:] = [length + 1 for length in self.lengths]
+    def keep(self, kept: int, written: int) -> None:
+        """Count the first ``kept`` of the ``written`` tokens that ``extend`` wrote behind each row, and forget the others."""
+        if kept < written:
+            for layer in self.cache.layers:
+                layer.drop(written - kept)
+        self.lengths[:] = [length + kept for length in self.lengths]
 
 
 def _window(layer: Any) -> int | None:

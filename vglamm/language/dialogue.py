@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -96,6 +97,11 @@ class Scribe:
             raise DialogueError(
                 f"a tokenizer where {SEG} is {found}", f"id {config.seg_token} as in the config", "take the checkpoint's tokenizer"
             )
+
+    @cached_property
+    def form(self) -> tuple[int, ...]:
+        """The tokens in which a phrase of an answer is wrapped, around a letter."""
+        return tuple(int(token) for token in self._piece(f"<p> x </p> {SEG}", first=False)[0])
 
     def ask(self, history: Turns, question: str, *, visual: int, frames: int) -> Dialogue:
         """The prompt for ``question`` after the turns of ``history``. visual: N; frames: T, 0 for an image. Control words that an

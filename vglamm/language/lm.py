@@ -77,6 +77,16 @@ class Language(nn.Module):
         """The LM without its head."""
         return self.lm.base_model
 
+    @property
+    def steady(self) -> bool:
+        """Whether what is known of a position stays the same whatever comes after it in the same pass. Rotary embeddings of some
+        kinds are others for all once a position lies beyond the length that the LM was first trained for; learned positions end."""
+        rope = getattr(self.lm.config, "rope_parameters", None)
+        if not rope:
+            return False
+        layers = rope.values() if all(isinstance(value, dict) for value in rope.values()) else [rope]
+        return all(kind.get("rope_type", "default") not in ("dynamic", "longrope") for kind in layers)
+
     def embed(self, ids_BL: Tensor) -> Tensor:
         """Token ids int64[B, L] -> float[B, L, D]."""
         return self.lm.get_input_embeddings()(ids_BL)  # type: ignore[no-any-return]

@@ -37,10 +37,12 @@ class Asked(NamedTuple):
 
 @dataclass(frozen=True)
 class Prompt:
-    """A question that is ready to be read. inputs: float[L, D] on the step's device. room: tokens that the answer may have."""
+    """A question that is ready to be read. inputs: float[L, D] on the step's device. room: tokens that the answer may have. ids:
+    those of text that it may repeat."""
 
     inputs: Tensor
     room: int
+    ids: tuple[int, ...] = ()
     temperature: float = 0.0
     seed: int = 0
 
@@ -72,22 +74,25 @@ class Flight:
     @torch.inference_mode()
     def join(self, prompt: Prompt) -> tuple[int, list[Event]]:
         """Read a question: the key of its reply, and what its first token gives."""
-        key, token = self.batch.join(prompt.inputs, temperature=prompt.temperature, seed=prompt.seed)
+        key, token = self.batch.join(prompt.inputs, ids=prompt.ids, temperature=prompt.temperature, seed=prompt.seed)
         self.drafts[key], self._needs[key] = Draft(self.step.scribe, prompt.room), prompt.tokens
         try:
-            return key, self._take(key, token)
+            return key, self._take(key, [token])
         except BaseException:  # nobody knows its key, who could let it leave
             self.leave(key)
             raise
 
     @torch.inference_mode()
     def advance(self) -> dict[int, list[Event]]:
-        """One more token for every reply. Events of each by key: raw text, then the prompts of its ``[SEG]``, then, as the last of
-        all, the Reply, with which it has left, or the CheckpointError that ended it alone."""
+        """The next token of every reply, and those after it that were guessed right.
+
+        Events of each by key: raw text, then the prompts of its ``[SEG]``, then, as the last of all, the Reply, with which it has
+        left, or the CheckpointError that ended it alone.
+        """
         found: dict[int, list[Event]] = {}
-        for key, token in self.batch.step().items():
+        for key, tokens in self.batch.step().items():
             try:
-                found[key] = self._take(key, token)
+                found[key] = self._take(key, tokens)
             except CheckpointError as error:
                 self.leave(key)
                 found[key] = [error]
@@ -100,16 +105,20 @@ class Flight:
             with torch.inference_mode():
                 self.batch.leave(key)
 
-    def _take(self, key: int, token: Token) -> list[Event]:
-        token.check()
+    def _take(self, key: int, tokens: list[Token]) -> list[Event]:
         draft, part = self.drafts[key], self.step.part
-        draft.ids.append(token.id)
-        if token.id == part.config.seg_token:
-            draft.prompts.append(part.prompts_at(token.hidden).float().cpu().numpy())
-        events: list[Event] = [] if self.quiet else list(draft.news())
-        if draft.ended:
-            events.append(draft.reply())
-            self.leave(key)
+        events: list[Event] = []
+        for token in tokens:
+            token.check()
+            draft.ids.append(token.id)
+            if token.id == part.config.seg_token:
+                draft.prompts.append(part.prompts_at(token.hidden).float().cpu().numpy())
+            if not self.quiet:
+                events += draft.news()
+            if draft.ended:
+                events.append(draft.reply())
+                self.leave(key)
+                break
         return events
 
 
@@ -191,7 +200,9 @@ class LanguageStep(Step[Language]):
         ids_BL = torch.from_numpy(dialogue.ids)[None].to(self.device)
         visual = from_wire(tokens.tokens).to(self.device)
         [inputs_LD] = self.part.fuse(self.part.embed(ids_BL), [visual], [dialogue.start])
-        return Prompt(inputs_LD, min(limit, config.context - len(dialogue.ids)), temperature, seed)
+        text = np.delete(dialogue.ids, np.s_[dialogue.start : dialogue.start + dialogue.visual])
+        room = min(limit, config.context - len(dialogue.ids))
+        return Prompt(inputs_LD, room, (*self.scribe.form, *text.tolist()), temperature, seed)
 
     def length(self, asked: Asked | tuple[VisualTokens, Turns, str]) -> int:
         """Tokens of a prompt, the visual ones included. Raises DialogueError as the call does."""

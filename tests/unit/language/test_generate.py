@@ -55,11 +55,84 @@ def test_cached_is_naive_also_beyond_a_window_and_in_company(kind, window):
         torch.testing.assert_close(torch.stack([token.hidden for token in tokens]), states, **EXACT)
 
 
+def hints(answer: list[int], wrong: int) -> list[int]:
+    """The answer as a lookup may have read it, every so many tokens another one."""
+    return [token + 1 if at % wrong == wrong - 1 else token for at, token in enumerate(answer)]
+
+
+@pytest.mark.parametrize("block", [2, 256])
+@pytest.mark.parametrize("wrong", [2, 3, 5, 1000])
+@pytest.mark.parametrize(("kind", "window"), FAMILIES)
+def test_guesses_right_and_wrong_change_no_token(kind, window, wrong, block, monkeypatch):
+    monkeypatch.setattr(aligned, "BLOCK", block)
+    part = language(kind, window)
+    object.__setattr__(part.config, "stop_tokens", ())
+    [row] = rows(part, 14)
+    want, states = naive(part, row, 30)
+    batch = RunningBatch(part)
+    key, first = batch.join(row, ids=hints(want, wrong))
+    tokens, steps = [first], 0
+    while len(tokens) < 30:
+        tokens += batch.step()[key]
+        steps += 1
+    assert [token.id for token in tokens][:30] == want
+    torch.testing.assert_close(torch.stack([token.hidden for token in tokens[:30]]), states, **EXACT)
+    assert steps <= {2: 29, 3: 25, 5: 20, 1000: 12}[wrong], "guesses were right"
+    [layer, *_] = batch._sequences.cache.layers
+    assert layer.get_seq_length() == 14 + len(tokens) - 1, "wrong guesses are forgotten"
+
+
+@pytest.mark.parametrize("guesses", [1, 3, 7])
+def test_what_is_drawn_does_not_depend_on_guesses(guesses):
+    part = language("phi3", 9)
+    object.__setattr__(part.config, "stop_tokens", ())
+    [row] = rows(part, 14)
+    settings = {"temperature": 0.7, "seed": 8}
+    [plain] = written(part, [row], 40, **settings)
+    ids = [token.id for token in plain]
+    [guessed] = written(part, [row], 40, guesses=guesses, ids=hints(ids, 4), **settings)
+    assert [token.id for token in guessed] == ids
+
+
+def test_an_answer_that_gets_company_is_not_guessed_for_and_is_again_when_alone():
+    part = language("phi3", 9)
+    object.__setattr__(part.config, "stop_tokens", ())
+    one, other = rows(part, 14, 5)
+    want, _ = naive(part, one, 40)
+    batch = RunningBatch(part)
+    key, first = batch.join(one, ids=want)
+    taken = [batch.step()[key] for _ in range(3)]
+    guest, _ = batch.join(other)
+    taken += [batch.step()[key] for _ in range(5)]
+    batch.leave(guest)
+    taken += [batch.step()[key] for _ in range(3)]
+    assert [len(tokens) for tokens in taken] == [4, 4, 4, 1, 1, 1, 1, 1, 4, 4, 4]
+    assert [first.id, *(token.id for tokens in taken for token in tokens)] == want[:30]
+
+
+@pytest.mark.parametrize(
+    ("rope", "steady"),
+    [
+        ({"rope_type": "default", "rope_theta": 1e4}, True),
+        ({"rope_type": "longrope", "rope_theta": 1e4}, False),
+        ({"rope_type": "dynamic", "rope_theta": 1e4}, False),
+        ({"full_attention": {"rope_type": "default"}, "sliding_attention": {"rope_type": "dynamic"}}, False),
+        ({"full_attention": {"rope_type": "default"}, "sliding_attention": {"rope_type": "linear"}}, True),
+        (None, False),
+    ],
+)
+def test_where_later_positions_change_earlier_ones_nothing_is_guessed(rope, steady):
+    part = language("phi3", None)
+    part.lm.config.rope_parameters = rope
+    assert part.steady is steady
+    assert RunningBatch(part).guesses == (3 if steady else 0)
+
+
 class Crowd:
     """A running batch driven by a script. ids: what each answer has so far, by name."""
 
-    def __init__(self, part: Language, given: dict[str, Tensor], **settings) -> None:
-        self.batch, self.given, self.settings = RunningBatch(part), given, settings
+    def __init__(self, part: Language, given: dict[str, Tensor], guesses: int, **settings) -> None:
+        self.batch, self.given, self.settings = RunningBatch(part, guesses=guesses), given, settings
         self.keys: dict[str, int] = {}
         self.ids: dict[str, list[int]] = {}
         self.hidden: dict[str, list[Tensor]] = {}
@@ -73,23 +146,24 @@ class Crowd:
             tokens = self.batch.step()
             assert set(tokens) == set(self.keys.values())
             for name, key in self.keys.items():
-                self.ids[name].append(tokens[key].id)
-                self.hidden[name].append(tokens[key].hidden)
+                self.ids[name] += [token.id for token in tokens[key]]
+                self.hidden[name] += [token.hidden for token in tokens[key]]
 
     def leave(self, name: str) -> None:
         self.batch.leave(self.keys.pop(name))
 
 
 @pytest.mark.parametrize("block", [2, 256])
+@pytest.mark.parametrize("guesses", [0, 3])
 @pytest.mark.parametrize(("kind", "window"), FAMILIES)
 @pytest.mark.parametrize("settings", [{}, {"temperature": 1.5, "seed": 4}], ids=["greedy", "drawn"])
-def test_who_joins_and_leaves_changes_nobody_elses_tokens(kind, window, settings, block, monkeypatch):
+def test_who_joins_and_leaves_changes_nobody_elses_tokens(kind, window, settings, guesses, block, monkeypatch):
     """Short after long, long after short, from the middle and from the end, all gone and begun again: tokens as alone."""
     monkeypatch.setattr(aligned, "BLOCK", block)
     part = language(kind, window)
     object.__setattr__(part.config, "stop_tokens", ())
     given = dict(zip("abcdef", rows(part, 6, 23, 3, 31, 12, 8), strict=True))
-    crowd = Crowd(part, given, **settings)
+    crowd = Crowd(part, given, guesses, **settings)
     crowd.join("a")
     crowd.step(3)
     crowd.join("b")  # longer than all that is there
@@ -203,11 +277,13 @@ def test_logits_that_are_no_numbers_harm_no_other_answer():
         lambda _, __, out: torch.cat([out[:1], out[1:] * torch.nan]) if len(out) == 2 else out
     )
     steps = [(batch.step(), alone.step()) for _ in range(4)]
-    assert [one[good].id for one, _ in steps] == [one[same].id for _, one in steps]
+    together = [token.id for one, _ in steps for token in one[good]]
+    assert together == [token.id for _, one in steps for token in one[same]][: len(together)]
     for one, _ in steps:
-        one[good].check()
+        [fine], [damaged] = one[good], one[bad]
+        fine.check()
         with pytest.raises(CheckpointError, match="logits of nan"):
-            one[bad].check()
+            damaged.check()
 
 
 def test_greedy_and_drawn_answers_share_a_batch():
@@ -217,8 +293,8 @@ def test_greedy_and_drawn_answers_share_a_batch():
     greedy, drawn = batch.join(one)[0], batch.join(other, temperature=1.5, seed=3)[0]
     steps = [batch.step() for _ in range(8)]
     object.__setattr__(part.config, "stop_tokens", ())
-    assert [step[greedy].id for step in steps] == cached(part, [one], 9)[0][1:]
-    assert [step[drawn].id for step in steps] == cached(part, [other], 9, temperature=1.5, seed=3)[0][1:]
+    assert [step[greedy][0].id for step in steps] == cached(part, [one], 9)[0][1:]
+    assert [step[drawn][0].id for step in steps] == cached(part, [other], 9, temperature=1.5, seed=3)[0][1:]
 
 
 def test_a_negative_temperature_is_refused():

@@ -152,7 +152,10 @@ def test_an_answer_whose_logits_are_no_numbers_ends_alone(engine, tokens, monkey
     true = RunningBatch.step
 
     def step(batch):
-        return {key: replace(token, logits=token.logits * torch.nan) if key == 1 else token for key, token in true(batch).items()}
+        return {
+            key: [replace(token, logits=token.logits * (torch.nan if key == 1 else 1)) for token in tokens]
+            for key, tokens in true(batch).items()
+        }
 
     with monkeypatch.context() as patched:
         patched.setattr(RunningBatch, "step", step)
