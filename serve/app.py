@@ -22,8 +22,8 @@ from vglamm.config import text_of
 from vglamm.errors import ConfigError
 
 NAME = "vglamm"
-STICKY = ("pixel", "whole")
-"""Deployments whose replicas may have something for a request: features made ahead, a session."""
+STICKY = ("vision", "pixel", "whole")
+"""Deployments whose replicas may have something for a request: tokens of a session, features made ahead, a session."""
 ALIVE = 2.0
 """Seconds between two looks at whether a replica lives; Serve replaces a dead one when it looks."""
 REPLICAS = {"RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0"}

@@ -15,10 +15,10 @@ from dataclasses import replace
 from typing import Any
 
 from serve.contract import Ask, Correct, Done, Event, PhraseFound, Seen, Text, VideoFacts
-from serve.kept import Bounds, Kept
 from serve.masks import Handles, Masks, tracked
 from serve.retry import Retry
 from serve.setup import Setup
+from serve.sightings import Sightings
 from serve.through import running
 from serve.wire import Asked, Cue, Film, Grounding, Header
 from vglamm.compose import compose, corrected, tracks
@@ -34,8 +34,7 @@ class Routed:
 
     def __init__(self, handles: Handles, setup: Setup) -> None:
         profile = setup.profile
-        self.handles, self.setup, self.retry = handles, setup, Retry(profile.retry_after)
-        self.kept: Kept[tuple[Film, str, Any]] = Kept(Bounds(profile.sessions, profile.session_bytes, profile.session_seconds))
+        self.handles, self.setup, self.retry, self.seen = handles, setup, Retry(profile.retry_after), Sightings(profile)
         self.asked = 0
 
     async def stream(self, ask: Ask) -> AsyncGenerator[Event, None]:
@@ -120,7 +119,7 @@ class Routed:
         return facts
 
     async def forget(self, session: str) -> None:
-        self.kept.drop(session)
+        self.seen.kept.drop(session)
 
     async def models(self) -> tuple[str, ...]:
         return self.setup.names
@@ -132,9 +131,7 @@ class Routed:
         """What language tells, from the header to the reply."""
 
         async def make(again: bool) -> AsyncGenerator[Any, None]:
-            if again and ask.session is not None:
-                self.kept.drop(ask.session)
-            async with aclosing(self._front(ask, film, model, handles)) as events:
+            async with aclosing(self._front(ask, film, model, handles, again)) as events:
                 async for event in events:
                     yield event
 
@@ -147,28 +144,20 @@ class Routed:
                 elif isinstance(event, Text | PhraseFound) and event != heard[number]:
                     raise WorkerLost("another text than before a replica was lost", "the same", "ask again")
 
-    async def _front(self, ask: Ask, film: Film, model: str, handles: Handles) -> AsyncGenerator[Any, None]:
-        seen = replace(film, watching=replace(film.watching, mode="video"))
-        kept = self.kept.get(ask.session)
-        if kept is not None and kept[:2] == (seen, model):
-            watched, pending = kept[2], []
-        else:
-            look = handles.decode.look.remote(film)
-            watched = handles.vision.see.remote(look)
-            pending = [look, watched]
+    async def _front(self, ask: Ask, film: Film, model: str, handles: Handles, again: bool) -> AsyncGenerator[Any, None]:
+        tokens = await self.seen.tokens(ask.session, film, model, handles, again=again)
         asked = Asked(ask.question, ask.history, ask.writing, ask.live)
-        written = handles.language.options(stream=True).write.remote(watched, asked)
+        written = handles.language.options(stream=True).write.remote(tokens.watched, asked)
         try:
             async for piece in written:
                 for event in piece:
-                    if isinstance(event, Header) and pending and ask.session is not None:
-                        self.kept.put(ask.session, (seen, model, await watched._to_object_ref()), event.bytes)
-                    if isinstance(event, Header) and not pending:
-                        event = replace(event, spent={})  # this time nothing was decoded or seen
+                    if isinstance(event, Header):
+                        await self.seen.keep(ask.session, film, model, tokens, event.bytes)
+                        event = event if tokens.fresh else replace(event, spent={})
                     yield event
         finally:
             written.cancel()
-            for response in pending:
+            for response in tokens.pending:
                 response.cancel()
 
     @staticmethod

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 from ray import serve as ray_serve
 
+from serve.kept import Bounds, Kept
 from serve.setup import Setup
 from serve.station import OTHERS, Station
 from serve.tracking import weights
-from serve.wire import Look, Watched
+from serve.wire import Film, Look, Watched
 from vglamm import checkpoint
+from vglamm.errors import WorkerLost
 from vglamm.records import VisionInput
 from vglamm.steps.vision import VisionStep
 
@@ -27,20 +29,37 @@ class Vision:
     """Looks at several videos in one pass."""
 
     def __init__(self, setup: Setup) -> None:
-        self.setup, self.station = setup, Station(setup.profile, setup.profile.vision)
+        profile = setup.profile
+        self.setup, self.station = setup, Station(profile, profile.vision)
+        bounds = Bounds(profile.sessions, profile.session_bytes, profile.session_seconds)
+        self.kept: Kept[tuple[Film | None, str, Watched]] = Kept(bounds)
         self.config = checkpoint.load_config(weights(setup.source(""), setup.registry))
         self.step = self._load("")
         self.together.set_max_batch_size(max(setup.profile.vision.batch, self.config.vision.frames))
         self.together.set_batch_wait_timeout_s(setup.profile.vision.wait)
 
-    async def see(self, look: Look) -> Watched:
+    async def see(self, look: Look, session: str | None = None, film: Film | None = None) -> Watched:
+        """session: keep the tokens for it; film: what they are of."""
         frames = len(look.given.spatial)
         self.station.gauge.take(frames)
         try:
             watched: Watched = await self.together(look)
-            return watched
         finally:
             self.station.gauge.done(frames)
+        self.kept.put(session, (film, ray_serve.get_multiplexed_model_id(), watched), watched.header.bytes)
+        return watched
+
+    async def holds(self, session: str, film: Film) -> bool:
+        """Whether a session's tokens are here, and are of this film and of the model that is asked for."""
+        kept = self.kept.get(session)
+        return kept is not None and kept[:2] == (film, ray_serve.get_multiplexed_model_id())
+
+    async def recall(self, session: str, film: Film) -> Watched:
+        """The tokens that are kept. WorkerLost if they have gone since :meth:`holds` was asked."""
+        kept = self.kept.get(session)
+        if kept is None or kept[0] != film:
+            raise WorkerLost(f"tokens of session {session}, which are not kept here", "some that are", "ask again")
+        return kept[2]
 
     @ray_serve.batch(max_batch_size=64, batch_size_fn=_frames)
     async def together(self, looks: list[Look]) -> list[Watched]:

@@ -155,13 +155,33 @@ def test_a_further_question_does_not_see_the_video_again_and_a_lost_session_is_r
     again = replace(ask, question="and now?", history=(("who?", first.raw),))
     second = heard(split, again)[-1].answer
     assert second.timings["vision"] == second.timings["decode"] == 0
-    [kept] = split.inside("ingress", lambda ingress: len(ingress.backend.inner.kept))
+    [kept] = split.inside("ingress", lambda ingress: len(ingress.backend.inner.seen.kept))
     assert kept == 1
-    split.inside("ingress", lambda ingress: ingress.backend.inner.kept.drop("s"))
+    split.inside("ingress", lambda ingress: ingress.backend.inner.seen.kept.drop("s"))
     rebuilt = heard(split, again)[-1].answer
     assert rebuilt.timings["vision"] > 0
     assert content(rebuilt) == content(second)
-    split.inside("ingress", lambda ingress: ingress.backend.inner.kept.drop("s"))
+    split.inside("ingress", lambda ingress: ingress.backend.inner.seen.kept.drop("s"))
+
+
+def test_another_ingress_finds_the_tokens_of_a_session_at_vision(split: Endpoint) -> None:
+    """Where there are several. This one forgets its reference, as if the first question had gone to another one."""
+    split.inside("ingress", lambda ingress: setattr(ingress.backend.inner.seen, "shared", True))
+    ask = Ask("clip-000.mp4", "who?", ALL, session="shared")
+    first = heard(split, ask)[-1].answer
+    assert first.timings["vision"] > 0
+    split.inside("ingress", lambda ingress: ingress.backend.inner.seen.kept.drop("shared"))
+    again = replace(ask, question="and now?", history=(("who?", first.raw),))
+    found = heard(split, again)[-1].answer
+    assert found.timings["vision"] == found.timings["decode"] == 0
+    split.inside("vision", lambda vision: vision.kept.drop("shared"))
+    assert heard(split, again)[-1].answer.timings["vision"] == 0, "its own reference"
+    split.inside("ingress", lambda ingress: ingress.backend.inner.seen.kept.drop("shared"))
+    rebuilt = heard(split, again)[-1].answer
+    assert rebuilt.timings["vision"] > 0
+    assert content(rebuilt) == content(found)
+    split.inside("ingress", lambda ingress: setattr(ingress.backend.inner.seen, "shared", False))
+    split.inside("ingress", lambda ingress: ingress.backend.inner.seen.kept.drop("shared"))
 
 
 def test_a_correction_is_that_of_the_walk(split: Endpoint, walk: Walk, spool: Path) -> None:

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 import torch
 
-from serve.contract import Writing
+from serve.contract import Watching, Writing
 from serve.profile import Profile
 from serve.setup import Setup
-from serve.wire import Asked, Header, Watched
+from serve.wire import Asked, Film, Header, Look, Watched
 from tests import fakes
 from vglamm import checkpoint
+from vglamm.errors import WorkerLost
 from vglamm.media.limits import Limits
 from vglamm.records import Reply, Sampling, VisionInput, VisualTokens
 from vglamm.walk import load
@@ -70,6 +71,38 @@ def test_each_part_computes_on_a_cpu_as_the_walk_does_whatever_its_weights_are_s
     side = walk.config.vision.spatial.image_size
     given = [VisionInput(np.full((1, 3, side, side), 99, np.uint8), None)]
     assert np.array_equal(steps["vision"](given)[0].tokens, walk.vision(given)[0].tokens)
+
+
+def test_vision_keeps_the_tokens_of_a_session_for_its_film_alone(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    from serve.deployments.vision import Vision
+
+    vision, batched = Vision(setup), Vision.together.__wrapped__
+
+    async def alone(look: Look) -> Watched:
+        """Without Serve's queue, which needs a replica."""
+        [watched] = await batched(vision, [look])
+        return watched
+
+    monkeypatch.setattr(Vision, "together", staticmethod(alone))
+    side = vision.config.vision.spatial.image_size
+    header = Header(Sampling((0,), (0.0,), (0,), (0.0,), 1, 0.0, (4, 4)), 0.0, {})
+    look = Look(VisionInput(np.full((1, 3, side, side), 99, np.uint8), None), header)
+    film, other = Film("v", Watching()), Film("w", Watching())
+
+    async def walk() -> None:
+        await vision.see(look)
+        assert not len(vision.kept), "nobody asked for it"
+        assert not await vision.holds("s", film)
+        watched = await vision.see(look, "s", film)
+        assert await vision.holds("s", film)
+        assert await vision.recall("s", film) is watched
+        assert vision.kept.bytes == watched.tokens.tokens.nbytes > 0
+        assert [await vision.holds("s", other), await vision.holds("t", film)] == [False, False]
+        for gone in (("s", other), ("t", film)):
+            with pytest.raises(WorkerLost, match="tokens of session"):
+                await vision.recall(*gone)
+
+    asyncio.run(walk())
 
 
 def test_a_question_is_measured_beside_the_loop(language: Language, monkeypatch: pytest.MonkeyPatch) -> None:

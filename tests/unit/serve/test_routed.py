@@ -11,6 +11,7 @@ import pytest
 from ray.exceptions import ActorDiedError, RayTaskError
 from ray.serve.exceptions import BackPressureError
 
+from serve import profile
 from serve.contract import Ask, Correct, Done, PhraseFound, Seen, Text, Watching
 from serve.early import ROWS as WAITING
 from serve.early import Declined, Early
@@ -19,7 +20,8 @@ from serve.profile import Profile
 from serve.retry import Retry
 from serve.routed import FEW, Routed
 from serve.setup import Setup
-from serve.wire import Begun, Cue, Header
+from serve.sightings import Sightings
+from serve.wire import Begun, Cue, Film, Header
 from vglamm.errors import ModelUnknown, Overloaded, VideoTooLarge, WorkerLost
 from vglamm.media import rle
 from vglamm.media.limits import Limits
@@ -95,10 +97,12 @@ class Part:
         return Method()
 
 
-def routed(language: Part | None = None, pixel: Part | None = None, decode: Part | None = None) -> tuple[Routed, Handles]:
+def routed(
+    language: Part | None = None, pixel: Part | None = None, decode: Part | None = None, vision: Part | None = None
+) -> tuple[Routed, Handles]:
     handles = Handles(
         decode or Part("decode", ["frames"]),
-        Part("vision", ["tokens"]),
+        vision or Part("vision", ["tokens"]),
         language or Part("language", PIECES),
         pixel or Part("pixel", [[ROWS[0]], list(ROWS[1:])]),
     )
@@ -307,11 +311,49 @@ def test_a_session_keeps_a_reference_and_is_made_again_when_that_is_lost():
     assert (first.timings["vision"], second.timings["vision"]) == (3.0, 0.0)
     assert heard(backend, asked)[-1].answer.timings["vision"] == 3.0, "the reference was lost with a replica"
     assert len(handles.vision.asked) == 2
-    assert len(backend.kept) == 1
+    assert len(backend.seen.kept) == 1
     heard(backend, Ask("w", "what?", Watching(every_frame=True), session="s"))
     assert len(handles.vision.asked) == 3, "another video"
     asyncio.run(backend.forget("s"))
-    assert len(backend.kept) == 0
+    assert len(backend.seen.kept) == 0
+
+
+SEVERAL = Profile("p", ingress=profile.Part(replicas=(1, 2)))
+
+
+@pytest.mark.parametrize("mode", ["video", "anchor"])
+def test_one_of_several_ingresses_finds_tokens_where_another_had_them_made(mode):
+    backend, handles = routed(vision=Part("vision", [False], ["tokens"], [True], ["tokens"]))
+    asked = Ask("v", "what?", Watching(every_frame=True, mode=mode), session="s")
+    film = Film("v", Watching(every_frame=True))
+    backend.seen = Sightings(SEVERAL)
+    assert heard(backend, asked)[-1].answer.timings["vision"] == 3.0
+    look = handles.decode.given[1]
+    assert handles.vision.asked == [("holds", "s", film), ("see", look, "s", film)]
+    backend.seen = Sightings(SEVERAL)  # another one
+    for found in ("vision.recall", "ref of vision.recall"):
+        assert heard(backend, asked)[-1].answer.timings["vision"] == 0
+        watched = handles.language.asked[-1][1]
+        assert getattr(watched, "name", watched) == found
+    assert handles.vision.asked[2:] == [("holds", "s", film), ("recall", "s", film)]
+    assert handles.vision.chosen == [{"session_id": "s"}] * 2, "the replica that the session's name leads to"
+    assert [asked[0] for asked in handles.decode.asked] == ["frames", "look", "frames", "frames"]
+
+
+def test_tokens_that_are_lost_on_the_way_from_vision_are_made_again():
+    lost = WorkerLost("tokens", "some", "ask again")
+    backend, handles = routed(Part("language", [lost], PIECES), vision=Part("vision", [True], ["tokens"]))
+    backend.seen = Sightings(SEVERAL)
+    answer = heard(backend, Ask("v", "what?", Watching(), session="s"))[-1].answer
+    assert answer.timings["vision"] == 3.0
+    assert [asked[0] for asked in handles.vision.asked] == ["holds", "recall", "see"]
+
+
+def test_a_question_without_a_session_looks_for_no_tokens():
+    backend, handles = routed()
+    backend.seen = Sightings(SEVERAL)
+    heard(backend, ASK)
+    assert [asked[0] for asked in handles.vision.asked] == ["see"]
 
 
 def test_without_a_phrase_nothing_is_tracked():
