@@ -79,8 +79,14 @@ class Language(nn.Module):
 
     @property
     def steady(self) -> bool:
-        """Whether what is known of a position stays the same whatever comes after it in the same pass. Rotary embeddings of some
-        kinds are others for all once a position lies beyond the length that the LM was first trained for; learned positions end."""
+        """Whether what is known of a position stays the same, at the same price, whatever comes after it in the same pass.
+
+        Rotary embeddings of some kinds are others for all once a position lies beyond the length that the LM was first trained for;
+        learned positions end. Of bitsandbytes' kernels, those of 8 bits treat all rows by the outliers of any, and those of 4 bits
+        are fast for one row alone.
+        """
+        if self.config.quantise is not None:
+            return False
         rope = getattr(self.lm.config, "rope_parameters", None)
         if not rope:
             return False

@@ -1,5 +1,7 @@
 """Writing with the cache against the slow obvious way: the whole prefix again for every token, alone and in any company."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -126,6 +128,8 @@ def test_where_later_positions_change_earlier_ones_nothing_is_guessed(rope, stea
     part.lm.config.rope_parameters = rope
     assert part.steady is steady
     assert RunningBatch(part).guesses == (3 if steady else 0)
+    part.config = replace(part.config, quantise="8bit")
+    assert RunningBatch(part).guesses == 0
 
 
 class Crowd:
