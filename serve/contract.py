@@ -49,7 +49,8 @@ class Writing:
 @dataclass(frozen=True)
 class Ask:
     """One question about one video. video: its name in the spool. session: visual tokens are kept under it, so that a further
-    question does not encode the video again. history: always given, so that any replica can go on where another was lost.
+    question does not encode the video again; place: where an earlier answer left them (:attr:`Done.place`). history: always given,
+    so that any replica can go on where another was lost.
     model: "" is the default one. source: what ``Answer.source`` shall say to the user. live: somebody reads the text while it is
     written; else it may come in two pieces, the first one and the rest."""
 
@@ -63,6 +64,7 @@ class Ask:
     source: str = ""
     request_id: str = ""
     live: bool = True
+    place: str = ""
 
 
 @dataclass(frozen=True)
@@ -106,13 +108,14 @@ class Seen:
 class Done:
     """The end. first_token_s, first_mask_s: seconds from the request to the first piece of text (of a correction: 0) and to the
     first mask (None without one). read_tokens, written_tokens: of the question with its video and history, and of the answer; None
-    if the backend does not count them."""
+    if the backend does not count them. place: who keeps the visual tokens of the session, "" if only this backend knows."""
 
     answer: Answer
     first_token_s: float
     first_mask_s: float | None
     read_tokens: int | None = None
     written_tokens: int | None = None
+    place: str = ""
 
 
 Event = Text | PhraseFound | Seen | Done
@@ -130,7 +133,7 @@ class VideoFacts:
 
 
 class Backend(Protocol):
-    """What answers. Every method raises VglammError; closing a stream stops its work within one frame or token."""
+    """What answers. Every method raises VglammError; closing a stream stops its work within one frame or step of the LM."""
 
     def stream(self, ask: Ask) -> AsyncGenerator[Event, None]:
         """Text and phrases as they are written, then Seen for each grounding frame in order (none without phrases), then Done."""
@@ -145,8 +148,8 @@ class Backend(Protocol):
         """Examine a video of the spool within limits, in a guarded child."""
         ...
 
-    async def forget(self, session: str) -> None:
-        """Drop what is kept under a session; nothing happens if there is none."""
+    async def forget(self, session: str, place: str = "") -> None:
+        """Drop what is kept under a session, here and at ``place``; nothing happens if there is none."""
         ...
 
     async def models(self) -> tuple[str, ...]:

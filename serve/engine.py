@@ -37,7 +37,7 @@ class _Ticket:
 
 
 class _End(Enum):
-    """When the thread ends: before the next token, or with the last answer."""
+    """When the thread ends: before the next step, or with the last answer."""
 
     NOW = auto()
     ANSWERED = auto()
@@ -45,7 +45,7 @@ class _End(Enum):
 
 class Engine:
     """rows: answers that are written together at most. tokens: positions that they may come to need together at most; one answer
-    may always be written. Between two tokens one question is read at most, so that answers go on while questions come."""
+    may always be written. Between two steps one question is read at most, so that answers go on while questions come."""
 
     def __init__(self, step: LanguageStep, rows: int, tokens: int) -> None:
         self.step, self.rows, self.tokens = step, rows, tokens
@@ -57,7 +57,7 @@ class Engine:
         self.thread.start()
 
     async def ask(self, asked: Asked, **options: Any) -> AsyncGenerator[Event, None]:
-        """Events as of :meth:`vglamm.steps.language.LanguageStep.stream`; closing this stops the writing before its next token."""
+        """Events as of :meth:`vglamm.steps.language.LanguageStep.stream`; closing this stops the writing before its next step."""
         async with aclosing(self.pieces(asked, **options)) as pieces:
             async for events in pieces:
                 for event in events:

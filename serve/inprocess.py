@@ -39,7 +39,7 @@ class InProcess:
     written together, see :class:`serve.engine.Engine`.
 
     Videos are seen and tracked in one thread, a frame at a time, so that several streams take turns; text is written in another.
-    Closing a stream stops its work before its next token or frame.
+    Closing a stream stops its work before its next step of the LM or frame.
     """
 
     def __init__(
@@ -168,7 +168,7 @@ class InProcess:
             info = source.info
             return VideoFacts((info.height, info.width), len(source), info.seconds, info.fps, info.is_image)
 
-    async def forget(self, session: str) -> None:
+    async def forget(self, session: str, place: str = "") -> None:
         await self._in(self._worker, self.kept.drop, session)
 
     async def models(self) -> tuple[str, ...]:

@@ -32,11 +32,16 @@ class Kept(Generic[Value]):
         return len(self._held)
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The sessions."""
+        return tuple(self._held)
+
+    @property
     def bytes(self) -> int:
         return sum(size for _, size, _ in self._held.values())
 
     def get(self, session: str | None) -> Value | None:
-        self._expire()
+        self.expire()
         if session is None or session not in self._held:
             return None
         value, size, _ = self._held.pop(session)
@@ -49,14 +54,15 @@ class Kept(Generic[Value]):
             return
         self._held.pop(session, None)
         self._held[session] = value, size, self.clock()
-        self._expire()
+        self.expire()
         while len(self) > self.bounds.sessions or self.bytes > self.bounds.bytes:
             self._held.popitem(last=False)
 
     def drop(self, session: str) -> None:
         self._held.pop(session, None)
 
-    def _expire(self) -> None:
+    def expire(self) -> None:
+        """Drop what was not used for too long. Every call above does so; where none comes, somebody must."""
         before = self.clock() - self.bounds.seconds
         while self._held and next(iter(self._held.values()))[2] < before:
             self._held.popitem(last=False)

@@ -73,8 +73,8 @@ class Profile:
     """layout: "split" (a deployment for each part) or "whole" (one whose replicas hold all three parts and decode). device: "auto"
     (CUDA where a replica has a GPU that torch can use, else the CPU), "cpu" or "cuda". dtype: of the weights, None as stored.
     quantise: of the language model. window: grounding frames that are fetched at once. sessions, session_bytes, session_seconds:
-    how many keep their visual tokens, how large all of these together, and how long since one was last used. retry_after: seconds
-    that a refused client is told to wait."""
+    how many keep their visual tokens, how large all of these together, and how long since one was last used, at each replica that
+    keeps some. retry_after: seconds that a refused client is told to wait."""
 
     name: str
     layout: str = "split"

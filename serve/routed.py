@@ -92,7 +92,8 @@ class Routed:
             end=header.end,
             timings=spent,
         )
-        yield Done(answer, wrote - began if first_token is None else first_token, first_mask, header.read, len(reply.tokens))
+        first_token = wrote - began if first_token is None else first_token
+        yield Done(answer, first_token, first_mask, header.read, len(reply.tokens), header.place)
 
     async def correct(self, correction: Correct) -> AsyncGenerator[Event, None]:
         began = time.perf_counter()
@@ -118,8 +119,8 @@ class Routed:
         facts: VideoFacts = await self.retry.call(lambda: self.handles.decode.probe.remote(video))
         return facts
 
-    async def forget(self, session: str) -> None:
-        self.seen.kept.drop(session)
+    async def forget(self, session: str, place: str = "") -> None:
+        await self.seen.forget(session, place, self.handles)
 
     async def models(self) -> tuple[str, ...]:
         return self.setup.names
@@ -145,14 +146,14 @@ class Routed:
                     raise WorkerLost("another text than before a replica was lost", "the same", "ask again")
 
     async def _front(self, ask: Ask, film: Film, model: str, handles: Handles, again: bool) -> AsyncGenerator[Any, None]:
-        tokens = await self.seen.tokens(ask.session, film, model, handles, again=again)
+        tokens = await self.seen.tokens(ask, film, model, handles, again=again)
         asked = Asked(ask.question, ask.history, ask.writing, ask.live)
         written = handles.language.options(stream=True).write.remote(tokens.watched, asked)
         try:
             async for piece in written:
                 for event in piece:
                     if isinstance(event, Header):
-                        await self.seen.keep(ask.session, film, model, tokens, event.bytes)
+                        await self.seen.keep(ask.session, film, model, tokens, event)
                         event = event if tokens.fresh else replace(event, spent={})
                     yield event
         finally:

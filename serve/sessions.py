@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class Session:
     """What is kept of a session. turns: of each its question, raw answer, text, how it was written and made, and how often it was
-    corrected."""
+    corrected. place: who keeps its visual tokens, as the backend said."""
 
     name: str
     video: str
@@ -34,6 +34,7 @@ class Session:
     model: str
     watching: dict[str, Any]
     turns: tuple[dict[str, Any], ...] = ()
+    place: str = ""
 
     @property
     def history(self) -> Turns:
@@ -95,7 +96,8 @@ class Sessions:
         return Answer.from_json(json.dumps(await asyncio.to_thread(self.spool.read, SESSIONS, session.name, str(turn))))
 
     async def end(self, name: str) -> None:
-        await self.backend.forget(name)
+        record = await asyncio.to_thread(self.spool.find, SESSIONS, name)
+        await self.backend.forget(name, "" if record is None else _session(record).place)
         await asyncio.to_thread(self.spool.delete, SESSIONS, name)
 
     async def ask(self, session: Session | None, ask: Ask, video: str, alone: bool = False) -> AsyncGenerator[Wired, None]:
@@ -111,7 +113,7 @@ class Sessions:
             session = await self._latest(session)
             if len(session.turns) >= self.settings.kept.turns:
                 raise RequestRefused(f"a session of {len(session.turns)} turns", "fewer", "begin another one")
-            ask = replace(ask, session=session.name, history=() if alone else session.history)
+            ask = replace(ask, session=session.name, place=session.place, history=() if alone else session.history)
             try:
                 stream = self.videos.used(video, self.backend.stream(ask))
                 async with aclosing(lease.keeping(stream, lost)) as events:
@@ -119,7 +121,8 @@ class Sessions:
                         if isinstance(event, Done):
                             await lease.check()
                             number = len(session.turns)
-                            session = replace(session, turns=(*session.turns, _turn(ask, event.answer, alone)))
+                            turns = (*session.turns, _turn(ask, event.answer, alone))
+                            session = replace(session, turns=turns, place=event.place)
                             await self._keep(session, number, event.answer)
                             yield Turned(event, session.name, number, video)
                         else:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ray.serve.handle import DeploymentResponse
 
+from serve.contract import Ask
+from serve.failures import LOST, RAISED
 from serve.kept import Bounds, Kept
 from serve.masks import Handles
 from serve.profile import Profile
-from serve.wire import Film
+from serve.wire import Film, Header
 
 
 @dataclass(frozen=True)
@@ -23,35 +26,47 @@ class Tokens:
 
 
 class Sightings:
-    """Of sessions that this ingress answered in, references; where it is one of several, vision keeps the tokens too, at the
-    replica that a session's name leads to (:mod:`serve.sticky`), so that another ingress finds them."""
+    """Of sessions that this ingress answered in, references. Where it is one of several, the vision replica that saw the video
+    keeps the tokens too, and the session says which (:attr:`serve.contract.Done.place`), so that another ingress finds them."""
 
     def __init__(self, profile: Profile) -> None:
-        self.kept: Kept[tuple[Film, str, Any]] = Kept(Bounds(profile.sessions, profile.session_bytes, profile.session_seconds))
-        self.shared = profile.ingress.replicas[1] > 1
+        self.kept: Kept[tuple[Film, str, Any, str]] = Kept(Bounds(profile.sessions, profile.session_bytes, profile.session_seconds))
+        # What may scale to nothing keeps nothing: to ask it, or to let it forget, would bring it back.
+        self.shared = profile.ingress.replicas[1] > 1 and profile.vision.replicas[0] > 0
 
-    async def tokens(self, session: str | None, film: Film, model: str, handles: Handles, *, again: bool) -> Tokens:
-        """Tokens of a film for a session. again: a replica was lost, and with it perhaps what is kept."""
-        film = _seen(film)
-        if again and session is not None:
-            self.kept.drop(session)
-        kept = self.kept.get(session)
-        if kept is not None and kept[:2] == (film, model):
+    async def tokens(self, ask: Ask, film: Film, model: str, handles: Handles, *, again: bool) -> Tokens:
+        """Tokens of a film for a question. again: a replica was lost, and with it perhaps what is kept."""
+        seen = _seen(film)
+        if again and ask.session is not None:
+            self.kept.drop(ask.session)
+        kept = self.kept.get(ask.session)
+        if kept is not None and kept[:2] == (seen, model):
             return Tokens(kept[2])
-        vision, keeping = handles.vision, ()
-        if self.shared and session is not None:
-            vision, keeping = vision.options(session_id=session), (session, film)
-            if not again and await vision.holds.remote(*keeping):
-                recalled = vision.recall.remote(*keeping)
-                return Tokens(recalled, [recalled])
+        keeping = (ask.session, seen) if self.shared and ask.session is not None else ()
+        if keeping and ask.place and not again:
+            there = handles.vision.options(session_id=ask.place)
+            with contextlib.suppress(*LOST):  # then nobody has them any more
+                if await there.holds.remote(*keeping):
+                    recalled = there.recall.remote(*keeping)
+                    return Tokens(recalled, [recalled])
         look = handles.decode.look.remote(film)
-        watched = vision.see.remote(look, *keeping)
+        watched = handles.vision.see.remote(look, *keeping)
         return Tokens(watched, [look, watched], fresh=True)
 
-    async def keep(self, session: str | None, film: Film, model: str, tokens: Tokens, size: int) -> None:
-        """Remember tokens that came, of ``size`` bytes."""
+    async def keep(self, session: str | None, film: Film, model: str, tokens: Tokens, header: Header) -> None:
+        """Remember tokens that came."""
         if tokens.pending and session is not None:
-            self.kept.put(session, (_seen(film), model, await tokens.watched._to_object_ref()), size)
+            reference = await tokens.watched._to_object_ref()
+            self.kept.put(session, (_seen(film), model, reference, header.place), header.bytes)
+
+    async def forget(self, session: str, place: str, handles: Handles) -> None:
+        """place: of the session's tokens, "" if there is none or only the reference here knows it."""
+        kept = self.kept.get(session)
+        self.kept.drop(session)
+        place = place or (kept[3] if kept else "")
+        if place:
+            with contextlib.suppress(*RAISED):  # a replica that is gone keeps nothing
+                await handles.vision.options(session_id=place).forget.remote(session)
 
 
 def _seen(film: Film) -> Film:

@@ -55,7 +55,7 @@ class Through:
         facts: VideoFacts = await self.retry.call(lambda: self.whole.probe.remote(video))
         return facts
 
-    async def forget(self, session: str) -> None:
+    async def forget(self, session: str, place: str = "") -> None:
         with contextlib.suppress(*RAISED):  # a replica that is gone keeps nothing
             await self.whole.options(session_id=session).forget.remote(session)
 

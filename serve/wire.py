@@ -22,7 +22,7 @@ class Film:
 @dataclass(frozen=True)
 class Header:
     """What the ingress needs to know of a video that was seen. end: seconds when it ends. spent: seconds by stage. bytes: of its
-    visual tokens. model: identity of the weights. read: tokens of the prompt."""
+    visual tokens. model: identity of the weights. read: tokens of the prompt. place: the replica that keeps the visual tokens."""
 
     sampling: Sampling
     end: float
@@ -30,6 +30,7 @@ class Header:
     bytes: int = 0
     model: str = ""
     read: int = 0
+    place: str = ""
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,7 @@ def _orphans(endpoint: Endpoint) -> int:
         spool = ingress.routes.state.desk.spool
         named = {name for _, name in spool.names(SESSIONS)}
         leased = {path.name for path in Path(spool.place.path, SESSIONS).iterdir() if path.is_dir()}
-        return set(ingress.backend.inner.kept._held), leased, named
+        return set(ingress.backend.inner.seen.kept.names), leased, named
 
     return sum(len((kept | leased) - named) for kept, leased, named in endpoint.inside("ingress", known))
 

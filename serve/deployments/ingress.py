@@ -7,7 +7,6 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any
 
 import ray
 from ray import serve as ray_serve
@@ -90,8 +89,8 @@ class Noted:
     async def probe(self, video: str) -> VideoFacts:
         return await self.inner.probe(video)
 
-    async def forget(self, session: str) -> None:
-        await self.inner.forget(session)
+    async def forget(self, session: str, place: str = "") -> None:
+        await self.inner.forget(session, place)
 
     async def models(self) -> tuple[str, ...]:
         return await self.inner.models()
@@ -153,11 +152,6 @@ class Ingress:
                     case Done():
                         return event, text, mask
         raise AssertionError("a stream ends with Done")
-
-    async def kept(self) -> dict[str, Any]:
-        """How many sessions keep something here, and how many bytes."""
-        kept = getattr(self.backend.inner, "kept", None)
-        return {"sessions": 0 if kept is None else len(kept), "bytes": 0 if kept is None else kept.bytes}
 
     async def check_health(self) -> None:
         if self.delivery.done() or not well(self.routes):

@@ -32,34 +32,43 @@ class Vision:
         profile = setup.profile
         self.setup, self.station = setup, Station(profile, profile.vision)
         bounds = Bounds(profile.sessions, profile.session_bytes, profile.session_seconds)
-        self.kept: Kept[tuple[Film | None, str, Watched]] = Kept(bounds)
+        self.kept: Kept[tuple[Film, str, Watched]] = Kept(bounds)
         self.config = checkpoint.load_config(weights(setup.source(""), setup.registry))
         self.step = self._load("")
         self.together.set_max_batch_size(max(setup.profile.vision.batch, self.config.vision.frames))
         self.together.set_batch_wait_timeout_s(setup.profile.vision.wait)
 
     async def see(self, look: Look, session: str | None = None, film: Film | None = None) -> Watched:
-        """session: keep the tokens for it; film: what they are of."""
+        """session: keep the tokens for it; film: what they are of. The header says where they are kept."""
         frames = len(look.given.spatial)
         self.station.gauge.take(frames)
         try:
             watched: Watched = await self.together(look)
         finally:
             self.station.gauge.done(frames)
-        self.kept.put(session, (film, ray_serve.get_multiplexed_model_id(), watched), watched.header.bytes)
-        return watched
+        if session is None or film is None:
+            return watched
+        tokens = replace(watched.tokens, tokens=watched.tokens.tokens.copy())  # else, as a view, all videos of its pass would stay
+        header = replace(watched.header, place=ray_serve.get_replica_context().replica_id.unique_id)
+        self.kept.put(session, (film, ray_serve.get_multiplexed_model_id(), Watched(tokens, header)), header.bytes)
+        return Watched(watched.tokens, header)
 
     async def holds(self, session: str, film: Film) -> bool:
         """Whether a session's tokens are here, and are of this film and of the model that is asked for."""
-        kept = self.kept.get(session)
-        return kept is not None and kept[:2] == (film, ray_serve.get_multiplexed_model_id())
+        return self._found(session, film) is not None
 
     async def recall(self, session: str, film: Film) -> Watched:
         """The tokens that are kept. WorkerLost if they have gone since :meth:`holds` was asked."""
-        kept = self.kept.get(session)
-        if kept is None or kept[0] != film:
+        if (watched := self._found(session, film)) is None:
             raise WorkerLost(f"tokens of session {session}, which are not kept here", "some that are", "ask again")
-        return kept[2]
+        return watched
+
+    async def forget(self, session: str) -> None:
+        self.kept.drop(session)
+
+    def _found(self, session: str, film: Film) -> Watched | None:
+        kept = self.kept.get(session)
+        return kept[2] if kept is not None and kept[:2] == (film, ray_serve.get_multiplexed_model_id()) else None
 
     @ray_serve.batch(max_batch_size=64, batch_size_fn=_frames)
     async def together(self, looks: list[Look]) -> list[Watched]:
@@ -89,7 +98,8 @@ class Vision:
         return self.station.gauge.told()
 
     async def check_health(self) -> None:
-        """One black image."""
+        """One black image. What sessions left here goes in time also where nobody asks."""
+        self.kept.expire()
         if not self.station.proved:
             side = self.config.vision.spatial.image_size
             await self.station.run(self.step, [VisionInput(np.zeros((1, 3, side, side), np.uint8), None)])

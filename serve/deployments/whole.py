@@ -53,7 +53,7 @@ class Whole:
     async def probe(self, video: str) -> VideoFacts:
         return await self.inner.probe(video)
 
-    async def forget(self, session: str) -> None:
+    async def forget(self, session: str, place: str = "") -> None:
         await self.inner.forget(session)
 
     async def where(self) -> dict[str, Any]:

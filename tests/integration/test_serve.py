@@ -164,24 +164,42 @@ def test_a_further_question_does_not_see_the_video_again_and_a_lost_session_is_r
     split.inside("ingress", lambda ingress: ingress.backend.inner.seen.kept.drop("s"))
 
 
-def test_another_ingress_finds_the_tokens_of_a_session_at_vision(split: Endpoint) -> None:
-    """Where there are several. This one forgets its reference, as if the first question had gone to another one."""
+@pytest.fixture
+def shared(split: Endpoint) -> Iterator[None]:
+    """As if there were several ingresses."""
     split.inside("ingress", lambda ingress: setattr(ingress.backend.inner.seen, "shared", True))
+    yield
+    split.inside("ingress", lambda ingress: setattr(ingress.backend.inner.seen, "shared", False))
+
+
+@pytest.mark.usefixtures("shared")
+def test_another_ingress_finds_the_tokens_of_a_session_at_vision(split: Endpoint) -> None:
+    """This one forgets its reference, as if the first question had gone to another one."""
+
+    def forgotten(what: str) -> None:
+        split.inside(what, lambda part: (part.backend.inner.seen if what == "ingress" else part).kept.drop("shared"))
+
     ask = Ask("clip-000.mp4", "who?", ALL, session="shared")
-    first = heard(split, ask)[-1].answer
+    done = heard(split, ask)[-1]
+    first = done.answer
     assert first.timings["vision"] > 0
-    split.inside("ingress", lambda ingress: ingress.backend.inner.seen.kept.drop("shared"))
-    again = replace(ask, question="and now?", history=(("who?", first.raw),))
-    found = heard(split, again)[-1].answer
-    assert found.timings["vision"] == found.timings["decode"] == 0
-    split.inside("vision", lambda vision: vision.kept.drop("shared"))
+    [tokens] = split.inside("vision", lambda vision: vision.kept.get("shared")[2].tokens.tokens)
+    assert tokens.base is None, "no view of more"
+    forgotten("ingress")
+    again = replace(ask, question="and now?", history=(("who?", first.raw),), place=done.place)
+    found = heard(split, again)[-1]
+    assert found.answer.timings["vision"] == found.answer.timings["decode"] == 0
+    assert found.place == done.place != ""
+    forgotten("vision")
     assert heard(split, again)[-1].answer.timings["vision"] == 0, "its own reference"
-    split.inside("ingress", lambda ingress: ingress.backend.inner.seen.kept.drop("shared"))
+    forgotten("ingress")
     rebuilt = heard(split, again)[-1].answer
     assert rebuilt.timings["vision"] > 0
-    assert content(rebuilt) == content(found)
-    split.inside("ingress", lambda ingress: setattr(ingress.backend.inner.seen, "shared", False))
-    split.inside("ingress", lambda ingress: ingress.backend.inner.seen.kept.drop("shared"))
+    assert content(rebuilt) == content(found.answer)
+    ingress = split.handle
+    ingress.forget.remote("shared", done.place).result()
+    assert split.inside("vision", lambda vision: len(vision.kept)) == [0]
+    assert split.inside("ingress", lambda ingress: len(ingress.backend.inner.seen.kept)) == [0]
 
 
 def test_a_correction_is_that_of_the_walk(split: Endpoint, walk: Walk, spool: Path) -> None:

@@ -1,8 +1,8 @@
-"""Writing answers: each prompt is read once, alone; then all answers in flight get one more token a step, from one cache.
+"""Writing answers: each prompt is read once, alone; then all answers in flight get their next tokens step by step, from one cache.
 
 Answers join and leave between two steps (continuous batching) and never see each other: each gets the tokens it would get alone.
 An answer that is alone gets several tokens a step where they were guessed right (:mod:`vglamm.language.lookup`): the same ones.
-Of each step only the last hidden state is kept, since the state that predicts ``[SEG]`` becomes its prompt. Shapes: see
+Of each token only the last hidden state is kept, since the state that predicts ``[SEG]`` becomes its prompt. Shapes: see
 :mod:`vglamm.model`.
 """
 

@@ -16,6 +16,9 @@ from vglamm.errors import ConfigError
 from vglamm.language.cache import new_cache
 from vglamm.language.config import LanguageConfig
 
+_EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts")
+"""Names under which transformers' configs hold how many there are."""
+
 
 def lm_config(config: LanguageConfig) -> PretrainedConfig:
     """The LM's transformers config.
@@ -83,9 +86,11 @@ class Language(nn.Module):
 
         Rotary embeddings of some kinds are others for all once a position lies beyond the length that the LM was first trained for;
         learned positions end. Of bitsandbytes' kernels, those of 8 bits treat all rows by the outliers of any, and those of 4 bits
-        are fast for one row alone.
+        are fast for one row alone. float16 overflows, and a value that is no number spoils positions that give it no weight. Of a
+        mixture of experts, each position may read others.
         """
-        if self.config.quantise is not None:
+        half = self.lm.get_input_embeddings().weight.dtype == torch.float16
+        if self.config.quantise is not None or half or any(hasattr(self.lm.config, name) for name in _EXPERTS):
             return False
         rope = getattr(self.lm.config, "rope_parameters", None)
         if not rope:

@@ -53,7 +53,7 @@ class Prompt:
 
 
 class Flight:
-    """Replies that are written together: questions join and replies leave between two tokens, and none changes another.
+    """Replies that are written together: questions join and replies leave between two steps of the LM, and none changes another.
 
     Made by :meth:`LanguageStep.flight`; each is for one thread at a time.
     """
@@ -89,14 +89,7 @@ class Flight:
         Events of each by key: raw text, then the prompts of its ``[SEG]``, then, as the last of all, the Reply, with which it has
         left, or the CheckpointError that ended it alone.
         """
-        found: dict[int, list[Event]] = {}
-        for key, tokens in self.batch.step().items():
-            try:
-                found[key] = self._take(key, tokens)
-            except CheckpointError as error:
-                self.leave(key)
-                found[key] = [error]
-        return found
+        return {key: self._take(key, tokens) for key, tokens in self.batch.step().items()}
 
     def leave(self, key: int) -> None:
         """Give up a reply; nothing happens if it has left."""
@@ -109,7 +102,12 @@ class Flight:
         draft, part = self.drafts[key], self.step.part
         events: list[Event] = []
         for token in tokens:
-            token.check()
+            try:
+                token.check()
+            except CheckpointError as error:
+                events.append(error)
+                self.leave(key)
+                break
             draft.ids.append(token.id)
             if token.id == part.config.seg_token:
                 draft.prompts.append(part.prompts_at(token.hidden).float().cpu().numpy())
@@ -170,9 +168,9 @@ class LanguageStep(Step[Language]):
         key, events = flight.join(self.prepare(asked, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed))
         yield from events
         while len(flight):
-            events = flight.advance()[key]
-            _sound(events)
-            yield from events
+            for event in flight.advance()[key]:
+                _sound([event])
+                yield event
 
     def flight(self, *, quiet: bool = False) -> Flight:
         """An empty flight, to which questions can be brought at any time. quiet: of each reply only the Reply."""

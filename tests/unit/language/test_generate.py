@@ -92,8 +92,11 @@ def test_what_is_drawn_does_not_depend_on_guesses(guesses):
     settings = {"temperature": 0.7, "seed": 8}
     [plain] = written(part, [row], 40, **settings)
     ids = [token.id for token in plain]
+    passes: list[int] = []
+    part.trunk.register_forward_hook(lambda *_: passes.append(1))
     [guessed] = written(part, [row], 40, guesses=guesses, ids=hints(ids, 4), **settings)
     assert [token.id for token in guessed] == ids
+    assert len(passes) < 35, "guesses were right"
 
 
 def test_an_answer_that_gets_company_is_not_guessed_for_and_is_again_when_alone():
@@ -128,7 +131,21 @@ def test_where_later_positions_change_earlier_ones_nothing_is_guessed(rope, stea
     part.lm.config.rope_parameters = rope
     assert part.steady is steady
     assert RunningBatch(part).guesses == (3 if steady else 0)
-    part.config = replace(part.config, quantise="8bit")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda part: setattr(part, "config", replace(part.config, quantise="8bit")),
+        lambda part: part.half(),
+        lambda part: setattr(part.lm.config, "num_local_experts", 8),
+    ],
+    ids=["quantised", "float16", "experts"],
+)
+def test_where_rows_are_not_alone_or_not_for_nothing_nothing_is_guessed(change):
+    part = language("phi3", None)
+    assert RunningBatch(part).guesses == 3
+    change(part)
     assert RunningBatch(part).guesses == 0
 
 

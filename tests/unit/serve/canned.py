@@ -40,6 +40,7 @@ class Canned:
         self.spool, self.limits = spool, limits or Limits()
         self.asks: list[Ask] = []
         self.forgotten: list[str] = []
+        self.places: list[str] = []
         self.corrections: list[Correct] = []
         self.open = self.steps = 0
         self.held = False
@@ -73,7 +74,7 @@ class Canned:
             for event in seen(answer):
                 await self._step()
                 yield event
-            yield Done(answer, 0.25, 0.5, 40, len(PIECES))
+            yield Done(answer, 0.25, 0.5, 40, len(PIECES), place=f"after {len(self.asks)}")
         finally:
             self.open -= 1
             self.ended.release()
@@ -89,8 +90,9 @@ class Canned:
             self._known[video] = await asyncio.to_thread(self._facts, video)
         return self._known[video]
 
-    async def forget(self, session: str) -> None:
+    async def forget(self, session: str, place: str = "") -> None:
         self.forgotten.append(session)
+        self.places.append(place)
 
     async def models(self) -> tuple[str, ...]:
         return NAMES

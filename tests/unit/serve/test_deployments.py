@@ -6,11 +6,13 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
+from ray import serve as ray_serve
 
 from serve.contract import Watching, Writing
 from serve.profile import Profile
@@ -84,6 +86,7 @@ def test_vision_keeps_the_tokens_of_a_session_for_its_film_alone(setup: Setup, m
         return watched
 
     monkeypatch.setattr(Vision, "together", staticmethod(alone))
+    monkeypatch.setattr(ray_serve, "get_replica_context", lambda: SimpleNamespace(replica_id=SimpleNamespace(unique_id="r7")))
     side = vision.config.vision.spatial.image_size
     header = Header(Sampling((0,), (0.0,), (0,), (0.0,), 1, 0.0, (4, 4)), 0.0, {})
     look = Look(VisionInput(np.full((1, 3, side, side), 99, np.uint8), None), header)
@@ -95,12 +98,20 @@ def test_vision_keeps_the_tokens_of_a_session_for_its_film_alone(setup: Setup, m
         assert not await vision.holds("s", film)
         watched = await vision.see(look, "s", film)
         assert await vision.holds("s", film)
-        assert await vision.recall("s", film) is watched
+        again = await vision.recall("s", film)
+        assert np.array_equal(again.tokens.tokens, watched.tokens.tokens)
+        assert again.tokens.tokens.base is None, "a view would hold all videos of its pass"
+        assert again.header.place == watched.header.place == "r7"
         assert vision.kept.bytes == watched.tokens.tokens.nbytes > 0
         assert [await vision.holds("s", other), await vision.holds("t", film)] == [False, False]
         for gone in (("s", other), ("t", film)):
             with pytest.raises(WorkerLost, match="tokens of session"):
                 await vision.recall(*gone)
+        with monkeypatch.context() as patched:
+            patched.setattr(ray_serve, "get_multiplexed_model_id", lambda: "another model")
+            assert not await vision.holds("s", film)
+        await vision.forget("s")
+        assert not await vision.holds("s", film)
 
     asyncio.run(walk())
 

@@ -8,116 +8,31 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ray.exceptions import ActorDiedError, RayTaskError
+from ray.exceptions import RayTaskError
 from ray.serve.exceptions import BackPressureError
 
-from serve import profile
 from serve.contract import Ask, Correct, Done, PhraseFound, Seen, Text, Watching
 from serve.early import ROWS as WAITING
 from serve.early import Declined, Early
-from serve.masks import Handles
-from serve.profile import Profile
 from serve.retry import Retry
-from serve.routed import FEW, Routed
-from serve.setup import Setup
-from serve.sightings import Sightings
-from serve.wire import Begun, Cue, Film, Header
-from vglamm.errors import ModelUnknown, Overloaded, VideoTooLarge, WorkerLost
-from vglamm.media import rle
-from vglamm.media.limits import Limits
-from vglamm.records import Phrase, Reply, Sampling, Sight
-
-FRAMES = 4
-SAMPLING = Sampling((0, 2), (0.0, 0.5), tuple(range(FRAMES)), (0.0, 0.25, 0.5, 0.75), FRAMES, 4.0, (8, 8))
-PROMPTS = np.ones((1, 4), np.float32)
-REPLY = Reply("<p>it</p>[SEG]", "it", (Phrase("it", 0, 2, 0),), PROMPTS, (5, 6), "stop")
-[RLE] = rle.encode(np.ones((1, 8, 8), bool))
-WRITTEN = (
-    Header(SAMPLING, 1.0, {"probe": 1.0, "decode": 2.0, "vision": 3.0}, 100, "fake@0", 40),
-    Text("<p>it</p>[SEG]"),
-    PhraseFound(0, "it"),
+from serve.routed import FEW
+from serve.wire import Begun, Cue
+from tests.unit.serve.parts import (
+    ASK,
+    FRAMES,
+    LOST,
+    PIECES,
+    PROMPTS,
     REPLY,
+    RLE,
+    ROWS,
+    WRITTEN,
+    Part,
+    heard,
+    routed,
 )
-PIECES = [[WRITTEN[0]], [*WRITTEN[1:]]]
-ROWS = tuple((k, [Sight(RLE, (0.0, 0.0, 8.0, 8.0), 0.5)]) for k in range(FRAMES))
-
-
-class Response:
-    """What a handle gives: awaited once, or iterated; a reference for others."""
-
-    def __init__(self, name: str, items: list[Any]) -> None:
-        self.name, self.items, self.cancelled = name, list(items), False
-
-    def __await__(self):
-        yield from asyncio.sleep(0).__await__()
-        [item] = self.items
-        if isinstance(item, BaseException):
-            raise item
-        return item
-
-    async def __aiter__(self):
-        for item in self.items:
-            await asyncio.sleep(0)
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-
-    async def _to_object_ref(self) -> str:
-        return f"ref of {self.name}"
-
-    def cancel(self) -> None:
-        self.cancelled = True
-
-
-class Part:
-    """A deployment's handle. script: what each call gives in turn, the last for all that follow; begun: what is begun ahead; asked:
-    with what it was called, but for that; chosen: options of its handles."""
-
-    def __init__(self, name: str, *script: list[Any], begun: Any = None) -> None:
-        self.name, self.script, self.asked, self.given = name, list(script), [], []
-        self.begun, self.begins, self.chosen = begun, [], []
-
-    def options(self, **chosen: Any) -> Part:
-        self.chosen.append(chosen)
-        return self
-
-    def __getattr__(self, method: str) -> Any:
-        part = self
-
-        class Method:
-            def remote(self, *given: Any) -> Response:
-                if method == "begin":
-                    part.begins.append(Response("begin", [part.begun]))
-                    return part.begins[-1]
-                part.asked.append((method, *given))
-                items = part.script.pop(0) if len(part.script) > 1 else part.script[0]
-                part.given.append(Response(f"{part.name}.{method}", items))
-                return part.given[-1]
-
-        return Method()
-
-
-def routed(
-    language: Part | None = None, pixel: Part | None = None, decode: Part | None = None, vision: Part | None = None
-) -> tuple[Routed, Handles]:
-    handles = Handles(
-        decode or Part("decode", ["frames"]),
-        vision or Part("vision", ["tokens"]),
-        language or Part("language", PIECES),
-        pixel or Part("pixel", [[ROWS[0]], list(ROWS[1:])]),
-    )
-    setup = Setup((("fake", "folder"), ("other", "folder")), Profile("p", retry_after=7.0), "spool", Limits())
-    return Routed(handles, setup), handles
-
-
-def heard(backend: Routed, ask: Ask) -> list[Any]:
-    async def listen() -> list[Any]:
-        return [event async for event in backend.stream(ask)]
-
-    return asyncio.run(listen())
-
-
-ASK = Ask("v", "what?", Watching(every_frame=True), source="upload")
+from vglamm.errors import ModelUnknown, Overloaded, VideoTooLarge, WorkerLost
+from vglamm.records import Phrase, Reply
 
 
 def test_frames_for_pixel_are_asked_for_at_once_and_everything_goes_by_reference():
@@ -136,9 +51,6 @@ def test_frames_for_pixel_are_asked_for_at_once_and_everything_goes_by_reference
     assert (answer.text, answer.source, answer.model, answer.tracks[0].rle) == ("it", "upload", "fake@0", (RLE,) * FRAMES)
     assert (answer.timings["decode"], answer.timings["vision"]) == (2.0, 3.0)
     assert (events[-1].read_tokens, events[-1].written_tokens) == (40, 2)
-
-
-LOST = ActorDiedError()
 
 
 def test_pixel_begins_before_there_are_prompts_and_goes_on_where_it_began():
@@ -316,44 +228,6 @@ def test_a_session_keeps_a_reference_and_is_made_again_when_that_is_lost():
     assert len(handles.vision.asked) == 3, "another video"
     asyncio.run(backend.forget("s"))
     assert len(backend.seen.kept) == 0
-
-
-SEVERAL = Profile("p", ingress=profile.Part(replicas=(1, 2)))
-
-
-@pytest.mark.parametrize("mode", ["video", "anchor"])
-def test_one_of_several_ingresses_finds_tokens_where_another_had_them_made(mode):
-    backend, handles = routed(vision=Part("vision", [False], ["tokens"], [True], ["tokens"]))
-    asked = Ask("v", "what?", Watching(every_frame=True, mode=mode), session="s")
-    film = Film("v", Watching(every_frame=True))
-    backend.seen = Sightings(SEVERAL)
-    assert heard(backend, asked)[-1].answer.timings["vision"] == 3.0
-    look = handles.decode.given[1]
-    assert handles.vision.asked == [("holds", "s", film), ("see", look, "s", film)]
-    backend.seen = Sightings(SEVERAL)  # another one
-    for found in ("vision.recall", "ref of vision.recall"):
-        assert heard(backend, asked)[-1].answer.timings["vision"] == 0
-        watched = handles.language.asked[-1][1]
-        assert getattr(watched, "name", watched) == found
-    assert handles.vision.asked[2:] == [("holds", "s", film), ("recall", "s", film)]
-    assert handles.vision.chosen == [{"session_id": "s"}] * 2, "the replica that the session's name leads to"
-    assert [asked[0] for asked in handles.decode.asked] == ["frames", "look", "frames", "frames"]
-
-
-def test_tokens_that_are_lost_on_the_way_from_vision_are_made_again():
-    lost = WorkerLost("tokens", "some", "ask again")
-    backend, handles = routed(Part("language", [lost], PIECES), vision=Part("vision", [True], ["tokens"]))
-    backend.seen = Sightings(SEVERAL)
-    answer = heard(backend, Ask("v", "what?", Watching(), session="s"))[-1].answer
-    assert answer.timings["vision"] == 3.0
-    assert [asked[0] for asked in handles.vision.asked] == ["holds", "recall", "see"]
-
-
-def test_a_question_without_a_session_looks_for_no_tokens():
-    backend, handles = routed()
-    backend.seen = Sightings(SEVERAL)
-    heard(backend, ASK)
-    assert [asked[0] for asked in handles.vision.asked] == ["see"]
 
 
 def test_without_a_phrase_nothing_is_tracked():

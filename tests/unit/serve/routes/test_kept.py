@@ -89,6 +89,7 @@ def test_another_replica_goes_on_with_a_session(connect: Connect, settings: Sett
     with TestClient(api(other, settings)) as second:
         assert ask(second, video, session=session)["turn"] == 1
     assert (other.asks[0].history, other.asks[0].sampling.fps) == ((("who?", RAW),), 2.0)
+    assert other.asks[0].place == "after 1", "where the first one's backend left the visual tokens"
     assert len(client.get(f"/v1/sessions/{session}").json()["turns"]) == 2
 
 
@@ -104,7 +105,7 @@ def test_a_session_whose_video_or_record_is_gone_answers_410(client: TestClient,
 def test_a_session_ends_and_leaves_nothing(client: TestClient, video: str, canned: Canned, tmp_path: Path) -> None:
     session = ask(client, video)["session"]
     assert client.delete(f"/v1/sessions/{session}").status_code == 204
-    assert canned.forgotten == [session]
+    assert (canned.forgotten, canned.places) == ([session], ["after 1"])
     assert spooled(tmp_path / "spool", "sessions") == []
     assert client.delete(f"/v1/sessions/{session}").status_code == 410
 
