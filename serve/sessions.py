@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import time
@@ -96,8 +97,7 @@ class Sessions:
         return Answer.from_json(json.dumps(await asyncio.to_thread(self.spool.read, SESSIONS, session.name, str(turn))))
 
     async def end(self, name: str) -> None:
-        record = await asyncio.to_thread(self.spool.find, SESSIONS, name)
-        await self.backend.forget(name, "" if record is None else _session(record).place)
+        await self.backend.forget(name, await asyncio.to_thread(self._place, name))
         await asyncio.to_thread(self.spool.delete, SESSIONS, name)
 
     async def ask(self, session: Session | None, ask: Ask, video: str, alone: bool = False) -> AsyncGenerator[Wired, None]:
@@ -166,6 +166,12 @@ class Sessions:
         """As it is now that nobody else writes it; a new one as it is."""
         record = await asyncio.to_thread(self.spool.find, SESSIONS, session.name)
         return session if record is None else _session(record)
+
+    def _place(self, name: str) -> str:
+        """Of a session's tokens. A record that cannot be read, or is of another version, must go all the same."""
+        with contextlib.suppress(ValueError):
+            return str((self.spool.find(SESSIONS, name) or {}).get("place", ""))
+        return ""
 
     def _lease(self, name: str) -> Lease:
         return Lease(self.spool, SESSIONS, name, self.settings.kept.lease_seconds)

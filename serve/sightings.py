@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ray.serve.handle import DeploymentResponse
+from ray.serve.handle import DeploymentHandle, DeploymentResponse
 
 from serve.contract import Ask
 from serve.failures import LOST, RAISED
@@ -14,6 +15,9 @@ from serve.kept import Bounds, Kept
 from serve.masks import Handles
 from serve.profile import Profile
 from serve.wire import Film, Header
+
+PATIENCE = 1.0
+"""Seconds that who ends a session waits for vision to forget it."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,7 @@ class Sightings:
 
     def __init__(self, profile: Profile) -> None:
         self.kept: Kept[tuple[Film, str, Any, str]] = Kept(Bounds(profile.sessions, profile.session_bytes, profile.session_seconds))
+        self._leaving: set[asyncio.Future[None]] = set()
         # What may scale to nothing keeps nothing: to ask it, or to let it forget, would bring it back.
         self.shared = profile.ingress.replicas[1] > 1 and profile.vision.replicas[0] > 0
 
@@ -64,9 +69,16 @@ class Sightings:
         kept = self.kept.get(session)
         self.kept.drop(session)
         place = place or (kept[3] if kept else "")
-        if place:
-            with contextlib.suppress(*RAISED):  # a replica that is gone keeps nothing
-                await handles.vision.options(session_id=place).forget.remote(session)
+        if place and self.shared:
+            task = asyncio.ensure_future(_forgotten(handles.vision.options(session_id=place), session))
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)
+            await asyncio.wait({task}, timeout=PATIENCE)  # neither a busy vision nor a client that leaves may hold it up
+
+
+async def _forgotten(vision: DeploymentHandle, session: str) -> None:
+    with contextlib.suppress(*RAISED):  # a replica that is gone keeps nothing
+        await vision.forget.remote(session)
 
 
 def _seen(film: Film) -> Film:

@@ -90,7 +90,7 @@ class Language(nn.Module):
         mixture of experts, each position may read others.
         """
         half = self.lm.get_input_embeddings().weight.dtype == torch.float16
-        if self.config.quantise is not None or half or any(hasattr(self.lm.config, name) for name in _EXPERTS):
+        if self.config.quantise is not None or half or any(getattr(self.lm.config, name, None) for name in _EXPERTS):
             return False
         rope = getattr(self.lm.config, "rope_parameters", None)
         if not rope:

@@ -109,7 +109,7 @@ class Oracle:
     async def probe(self, video: str) -> VideoFacts:
         return await asyncio.to_thread(_facts, self.spool / video)
 
-    async def forget(self, session: str) -> None:
+    async def forget(self, session: str, place: str = "") -> None:
         """Nothing is kept."""
 
     async def models(self) -> tuple[str, ...]:

@@ -164,6 +164,34 @@ def test_an_answer_whose_logits_are_no_numbers_ends_alone(engine, tokens, monkey
     assert good[-1].raw == other[-1].raw == fakes.ANSWER
 
 
+def test_what_one_step_tells_before_its_last_token_is_no_number_is_heard(engine, step, tokens, monkeypatch):
+    """Both by who asks the step and by who asks the engine."""
+    asked = (tokens, (("who?", fakes.ANSWER),), "again?")  # its words are guessed right, several a step
+    whole = [event for event in step.stream(asked) if isinstance(event, str)]
+    true = RunningBatch.step
+
+    def damaged(batch):
+        [(key, several)] = true(batch).items()
+        last = several[-1]
+        return {key: several if len(several) == 1 else [*several[:-1], replace(last, logits=last.logits * torch.nan)]}
+
+    async def collected(events):
+        told = []
+        with pytest.raises(CheckpointError, match="logits of nan"):
+            [told.append(event) async for event in events]
+        return [event for event in told if isinstance(event, str)]
+
+    async def stream():
+        for event in step.stream(asked):
+            yield event
+
+    monkeypatch.setattr(RunningBatch, "step", damaged)
+    for events in (stream(), engine.ask(asked)):
+        told = asyncio.run(collected(events))
+        assert len(told) >= 2, "the first token, and at least one of the step that failed"
+        assert told == whole[: len(told)]
+
+
 @pytest.fixture
 def go_on(step) -> Iterator[threading.Event]:
     """Until it is set the language part stands at its token."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
-from serve import profile
+from serve import profile, sightings
 from serve.contract import Ask, Watching
 from serve.profile import Profile
 from serve.sightings import Sightings
@@ -47,11 +48,12 @@ def test_one_of_several_ingresses_finds_tokens_where_another_had_them_made(mode)
 
 @pytest.mark.parametrize("answer", [False, LOST])
 def test_tokens_that_are_not_there_any_more_are_made_again(answer):
-    backend, handles = routed(vision=Part("vision", [answer], ["tokens"]))
+    """And a replica that is lost then costs the one further try, not both."""
+    backend, handles = routed(Part("language", [LOST], PIECES), vision=Part("vision", [answer], ["tokens"]))
     backend.seen = Sightings(SEVERAL)
     done = heard(backend, Ask("v", "what?", Watching(), session="s", place="gone"))[-1]
     assert done.answer.timings["vision"] == 3.0
-    assert methods(handles.vision) == ["holds", "see"]
+    assert methods(handles.vision) == ["holds", "see", "see"]
 
 
 def test_tokens_that_are_lost_on_the_way_from_vision_are_made_again():
@@ -74,6 +76,9 @@ def test_a_session_that_ends_is_forgotten_where_its_tokens_are():
     asyncio.run(backend.forget("t", "replica 7"))
     assert handles.vision.asked[2:] == [("forget", "t")]
     assert handles.vision.chosen == [{"session_id": "replica 7"}] * 2
+    backend.seen.shared = False
+    asyncio.run(backend.forget("t", "replica 7"))  # of a record from before
+    backend.seen.shared = True
     asyncio.run(backend.forget("u"))
     assert len(handles.vision.asked) == 3, "nobody has any"
 
@@ -93,3 +98,14 @@ def test_vision_keeps_tokens_where_there_are_several_ingresses_and_it_stays(shap
     heard(backend, ASK)
     heard(backend, replace(ASK, session="s"))
     assert [len(asked) for asked in handles.vision.asked] == [2, 4 if shared else 2], "without a session nothing is kept"
+
+
+def test_a_vision_that_does_not_answer_holds_up_no_end_of_a_session(monkeypatch):
+    class Stuck(Part):
+        def __getattr__(self, method):
+            return SimpleNamespace(remote=lambda *_: asyncio.Event().wait())
+
+    monkeypatch.setattr(sightings, "PATIENCE", 0.01)
+    backend, _ = routed(vision=Stuck("vision", ["tokens"]))
+    backend.seen = Sightings(SEVERAL)
+    asyncio.run(asyncio.wait_for(backend.forget("s", "replica 7"), 5))
