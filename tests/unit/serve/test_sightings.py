@@ -46,23 +46,23 @@ def test_one_of_several_ingresses_finds_tokens_where_another_had_them_made(mode)
     assert methods(handles.decode) == ["frames", "look", "frames", "frames"]
 
 
-@pytest.mark.parametrize("answer", [False, LOST])
-def test_tokens_that_are_not_there_any_more_are_made_again(answer):
-    """And a replica that is lost then costs the one further try, not both."""
-    backend, handles = routed(Part("language", [LOST], PIECES), vision=Part("vision", [answer], ["tokens"]))
-    backend.seen = Sightings(SEVERAL)
-    done = heard(backend, Ask("v", "what?", Watching(), session="s", place="gone"))[-1]
-    assert done.answer.timings["vision"] == 3.0
-    assert methods(handles.vision) == ["holds", "see", "see"]
+GONE = WorkerLost("tokens", "some", "ask again")
 
 
-def test_tokens_that_are_lost_on_the_way_from_vision_are_made_again():
-    lost = WorkerLost("tokens", "some", "ask again")
-    backend, handles = routed(Part("language", [lost], PIECES), vision=Part("vision", [True], ["tokens"]))
+@pytest.mark.parametrize(
+    ("held", "failure", "asked"),
+    [
+        (False, LOST, ["holds", "see", "see"]),  # a replica that is lost then costs the one further try
+        (LOST, LOST, ["holds", "see", "see"]),  # and not both
+        (True, GONE, ["holds", "recall", "see"]),  # on the way from vision
+    ],
+)
+def test_tokens_that_are_not_there_any_more_are_made_again(held, failure, asked):
+    backend, handles = routed(Part("language", [failure], PIECES), vision=Part("vision", [held], ["tokens"]))
     backend.seen = Sightings(SEVERAL)
     done = heard(backend, Ask("v", "what?", Watching(), session="s", place="there"))[-1]
     assert done.answer.timings["vision"] == 3.0
-    assert methods(handles.vision) == ["holds", "recall", "see"]
+    assert methods(handles.vision) == asked
 
 
 def test_a_session_that_ends_is_forgotten_where_its_tokens_are():
