@@ -26,9 +26,9 @@ STICKY = ("vision", "pixel", "whole")
 """Deployments whose replicas may have something for a request: tokens of a session, features made ahead, a session."""
 ALIVE = 2.0
 """Seconds between two looks at whether a replica lives; Serve replaces a dead one when it looks."""
-REPLICAS = {"RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0"}
+REPLICAS = {"RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0", "MALLOC_ARENA_MAX": "2"}
 """Environment of replicas. What they do for long they do in threads of their own: another one for the rest makes each event of a
-stream change threads twice."""
+stream change threads twice. With an arena of glibc for each of their many threads, memory that was freed piecemeal adds up."""
 
 
 class Args(BaseModel):

@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from serve.contract import Ask, Backend, Correct, Done, Turns, Watching, Writing
@@ -178,7 +178,9 @@ class Sessions:
 
 
 def _session(record: dict[str, Any]) -> Session:
-    return Session(**(record | {"turns": tuple(record["turns"])}))
+    """Fields that a later version added are left out: in a rolling update both versions read each other's sessions."""
+    known = {field.name: record[field.name] for field in fields(Session) if field.name in record}
+    return Session(**(known | {"turns": tuple(record["turns"])}))
 
 
 def _turn(ask: Ask, answer: Answer, alone: bool) -> dict[str, Any]:

@@ -93,6 +93,15 @@ def test_another_replica_goes_on_with_a_session(connect: Connect, settings: Sett
     assert len(client.get(f"/v1/sessions/{session}").json()["turns"]) == 2
 
 
+def test_a_session_of_another_version_goes_on(settings: Settings, client: TestClient, video: str, canned: Canned) -> None:
+    session, spool = ask(client, video)["session"], Spool(settings.spool, 1)
+    record = spool.read("sessions", session)
+    del record["place"]
+    spool.write("sessions", session, record | {"mood": "of a later one"})
+    assert ask(client, video, session=session)["turn"] == 1
+    assert canned.asks[1].history == (("who?", RAW),)
+
+
 def test_a_session_whose_video_or_record_is_gone_answers_410(client: TestClient, video: str, canned: Canned) -> None:
     session = ask(client, video)["session"]
     assert client.delete(f"/v1/videos/{video}").status_code == 204
