@@ -155,11 +155,13 @@ def train_worker(tree: dict[str, Any]) -> None:
 
     from ray_jobs import ingest, store, train, zero
     from ray_jobs.loop import Loop
+    from ray_jobs.precision import settled
 
     torch.set_num_threads(recipe.threads)
     ranks = Reporting(zero.Group())
     found = store.latest(recipe.folder)  # the same on every rank: nothing is written between two reports
     device = ray.train.torch.get_device() if recipe.gpu else torch.device("cpu")
+    recipe = settled(recipe, device, ranks)
     tokenizer, objective, state = train.prepared(recipe, found)
     engine = zero.ZeroEngine(objective.to(device), recipe, device)
     if found is not None:

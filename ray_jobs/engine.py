@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ray_jobs.moments import FIRST, SECOND, Moments, write_moments
-from ray_jobs.precision import autocast
+from ray_jobs.precision import autocast, widened
 from ray_jobs.recipes import Optimiser, Recipe
 from vglamm.errors import ConfigError
 from vglamm.freeze import own_name, pattern_of
@@ -104,14 +104,16 @@ class Optimisers(torch.optim.Optimizer):
             how = {"weight_decay": settings.weight_decay, "adjust_lr_fn": "match_rms_adamw"}
             self.parts.append(torch.optim.Muon(hidden.values(), lr=settings.muon, **how))
         self.muon = frozenset(hidden.values())
+        self.device = next(objective.parameters()).device
         super().__init__([group for part in self.parts for group in part.param_groups], {})
         for part in self.parts:
             part.state = self.state
 
     def step(self, closure: Any = None) -> None:
         """One update. closure: of torch's interface, not used."""
-        for part in self.parts:
-            part.step()
+        with widened(self.device):
+            for part in self.parts:
+                part.step()
 
     def save(self, folder: Path, named: dict[str, nn.Parameter]) -> None:
         """Write the state of ``named``, by name: whole tensors, as :mod:`ray_jobs.moments` keeps them."""
@@ -144,7 +146,7 @@ class PlainEngine:
 
     def __init__(self, objective: nn.Module, recipe: Recipe, device: torch.device) -> None:
         if recipe.precision == "bf16":
-            raise ConfigError("precision=bf16 without DeepSpeed", "fp32 or autocast with --local", "add precision=autocast")
+            raise ConfigError("precision=bf16 without DeepSpeed", "fp32, auto or autocast with --local", "add precision=auto")
         self.objective, self.recipe, self.device = objective, recipe, device
         self.optimiser = Optimisers(objective, recipe.optimiser)
         self.peaks = [group["lr"] for group in self.optimiser.param_groups]

@@ -16,7 +16,7 @@ from vglamm.config import from_tree, text_of
 from vglamm.errors import ConfigError
 from vglamm.language.config import LoraSettings
 
-PRECISIONS = ("fp32", "autocast", "bf16")
+PRECISIONS = ("fp32", "autocast", "auto", "bf16")
 DECAYS = ("linear", "cosine", "none")
 
 
@@ -109,7 +109,8 @@ class Recipe:
     by part ("vision", "language", "pixel", "heads", or "all" for the three parts): a checkpoint or the name of another run, or a
     list of them, whose mean is taken (where one was trained on from the other it is often better than both, arXiv 2203.05482); a
     part that is not named starts from random weights of ``seed``. train: patterns of :mod:`vglamm.freeze`. precision: "fp32";
-    "autocast" (float32 weights, bfloat16 where it is safe); "bf16" (ZeRO 1 to 3: bfloat16 weights, float32 masters). zero: 0 to 3.
+    "autocast" (float32 weights, bfloat16 where it is safe); "auto" (autocast where the hardware multiplies in bfloat16, else fp32);
+    "bf16" (ZeRO 1 to 3: bfloat16 weights, float32 masters). zero: 0 to 3.
     cpus: that Ray reserves for each worker. threads: of torch in each worker. max_failures: restarts of the run after a worker
     died, -1 for no limit. storage: the folder of all runs (on Ray one that all nodes share).
     """

@@ -18,6 +18,7 @@ import torch
 from ray_jobs import ingest, recipes, store
 from ray_jobs.engine import Engine, PlainEngine
 from ray_jobs.loop import Alone, Loop, Report
+from ray_jobs.precision import settled
 from ray_jobs.progress import Display
 from ray_jobs.recipes import Recipe
 from ray_jobs.record import Record
@@ -48,6 +49,7 @@ def run_local(recipe: Recipe) -> Path:
     store.prune(recipe.folder, recipe.checkpoints.keep)
     found = store.latest(recipe.folder)
     device = as_device("cuda" if recipe.gpu else "cpu")
+    recipe = settled(recipe, device, Alone())
     tokenizer, objective, state = prepared(recipe, found)
     objective.to(device)
     engine = PlainEngine(objective, recipe, device)
