@@ -29,7 +29,8 @@ def has_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":
-        return any("bf16" in name and there is True for name, there in torch.cpu.get_capabilities().items())
+        told = getattr(torch.cpu, "get_capabilities", dict)()  # older torches do not say
+        return any("bf16" in name and there is True for name, there in told.items())
     return True
 
 
