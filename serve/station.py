@@ -28,15 +28,20 @@ class Station:
 
         torch.set_num_threads(part.threads)
         ids: dict[str, list[str]] = {}
-        if ray.is_initialized():  # else Serve's local testing mode, in which this is the process of who tests
-            os.nice(part.nice)
+        if ray.is_initialized():  # else Serve's local testing mode
             ids = ray.get_runtime_context().get_accelerator_ids()
         self.gpus = [str(one) for one in ids.get("GPU", [])]
         usable = bool(self.gpus) and torch.cuda.is_available()
         self.device = profile.device if profile.device != "auto" else "cuda" if usable else "cpu"
         self.profile, self.part, self.gauge = profile, part, Gauge()
         self.worker = ThreadPoolExecutor(workers, thread_name_prefix="work")
-        self._proved = 0.0
+        self._proved, self._before = 0.0, os.getpriority(os.PRIO_PROCESS, 0)
+
+    def stand_back(self) -> None:
+        """Stand back behind others on this machine, as the profile says: the calling thread and what it starts from now on. A
+        replica does so once it has loaded: that somebody waits for it is the rule where one starts beside others that work."""
+        if ray.is_initialized():  # else this is the process of who tests
+            os.setpriority(os.PRIO_PROCESS, 0, min(self._before + self.part.nice, 19))
 
     async def run(self, work: Callable[..., Result], *given: Any) -> Result:
         """Do something in a worker thread; what succeeds proves that the part is well."""

@@ -35,6 +35,7 @@ class Decode:
         self.folder = tempfile.TemporaryDirectory(prefix="vglamm-check-")
         self.sample = Path(self.folder.name) / "sample.mp4"
         write_mp4(self.sample, ((i / 4, np.full((32, 32, 3), 60 * i, np.uint8)) for i in range(4)), last=0.25)
+        self.station.stand_back()
 
     async def look(self, film: Film) -> Look:
         """What the language model is to see."""

@@ -84,6 +84,7 @@ class Language:
     def _load(self, name: str) -> Writer:
         profile, source = self.setup.profile, weights(self.setup.source(name), self.setup.registry)
         step = LanguageStep.load(source, device=self.station.device, dtype=profile.dtype, quantise=profile.quantise)
+        self.station.stand_back()  # before the engine starts its thread
         return Writer(Engine(step, profile.language.rows, profile.language.batch), checkpoint.identity(source))
 
     async def where(self) -> dict[str, Any]:

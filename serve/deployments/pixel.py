@@ -75,6 +75,7 @@ class Pixel:
     def __init__(self, setup: Setup, decode: DeploymentHandle) -> None:
         self.setup, self.decode, self.station = setup, decode, Station(setup.profile, setup.profile.pixel)
         self.step = self._load("")
+        self.station.stand_back()
         self.begun: OrderedDict[str, Ahead] = OrderedDict()
         self.turns = Turns(setup.profile.pixel.batch)
         self.turn.set_max_batch_size(setup.profile.pixel.batch)

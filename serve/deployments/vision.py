@@ -35,6 +35,7 @@ class Vision:
         self.kept: Kept[tuple[Film, str, Watched]] = Kept(bounds)
         self.config = checkpoint.load_config(weights(setup.source(""), setup.registry))
         self.step = self._load("")
+        self.station.stand_back()
         self.together.set_max_batch_size(max(setup.profile.vision.batch, self.config.vision.frames))
         self.together.set_batch_wait_timeout_s(setup.profile.vision.wait)
 

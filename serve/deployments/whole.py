@@ -25,6 +25,7 @@ class Whole:
             name: load(weights(source, setup.registry), device=self.station.device, dtype=profile.dtype, quantise=profile.quantise)
             for name, source in setup.models
         }
+        self.station.stand_back()
         bounds = Bounds(profile.sessions, profile.session_bytes, profile.session_seconds)
         part = profile.whole
         self.inner = InProcess(walks, setup.spool, limits=setup.limits, bounds=bounds, rows=part.rows, tokens=part.batch)

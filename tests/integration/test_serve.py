@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +29,10 @@ pytestmark = [
 ]
 
 SPLIT = small(
-    vision=Part(cpus=0.15, gpus=0.4), language=Part(cpus=0.15, gpus=0.6), pixel=Part(replicas=(2, 2), cpus=0.15, gpus=1.0), window=5
+    vision=Part(cpus=0.15, gpus=0.4, nice=5),
+    language=Part(cpus=0.15, gpus=0.6, nice=5),
+    pixel=Part(replicas=(2, 2), cpus=0.15, gpus=1.0),
+    window=5,
 )
 WHOLE = small(name="whole", layout="whole", whole=Part(cpus=0.15, gpus=1.0))
 ALL = Watching(every_frame=True)
@@ -106,6 +110,23 @@ def test_each_part_gets_what_its_profile_says(split: Endpoint) -> None:
     [vision], [language] = found["vision"], found["language"]
     assert vision["gpus"] == language["gpus"], "0.4 and 0.6 of a GPU share one"
     assert len({gpu for where in (vision, *found["pixel"]) for gpu in where["gpus"]}) == 3
+
+
+def test_what_works_stands_back_as_its_profile_says(split: Endpoint) -> None:
+    heard(split, Ask("clip-002.mp4", "who?", ALL))  # each part's worker thread begins with its first work
+    [own] = split.inside("tally", lambda _: os.getpriority(os.PRIO_PROCESS, 0))
+    for name, part in SPLIT.parts.items():
+        for working in split.inside(name, working_threads):
+            assert set(working.values()) == {own + part.nice}, name
+            assert working, name
+
+
+def working_threads(part: Any) -> dict[str, int]:
+    """Niceness of the threads that do a part's work; a thread of Linux has its own."""
+    import threading
+
+    named = [thread for thread in threading.enumerate() if thread.name.startswith(("work", "language"))]
+    return {thread.name: os.getpriority(os.PRIO_PROCESS, thread.native_id) for thread in named if thread.native_id}
 
 
 def watch_arrays(ingress: Any) -> None:
