@@ -39,7 +39,7 @@ class Station:
 
     def stand_back(self) -> None:
         """Stand back behind others on this machine, as the profile says: the calling thread and what it starts from now on. A
-        replica does so once it has loaded: that somebody waits for it is the rule where one starts beside others that work."""
+        replica does so once it has loaded: it is not to start behind all that work."""
         if ray.is_initialized():  # else this is the process of who tests
             os.setpriority(os.PRIO_PROCESS, 0, min(self._before + self.part.nice, 19))
 
