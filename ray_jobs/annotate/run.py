@@ -168,7 +168,8 @@ def _read(board: Any) -> dict[str, Tally]:
 
 def pipeline(job: BulkJob, ledger: Ledger, missing: list[Job], board: Any, alone: bool = False) -> ray.data.Dataset:
     """The stages over the videos of ``missing``, not yet begun; its rows are receipts. One block for each video: the unit of work,
-    of retrying and of back pressure. board: an actor of :class:`Board`. alone: no video shares a batch."""
+    of retrying and of back pressure. board: an actor of :class:`Board`. alone: no video shares a batch, or waits at an actor behind
+    another, whose death would count against it too."""
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.max_errored_blocks = -1  # of a block whose worker dies again and again: its rows are written as lost
@@ -195,7 +196,9 @@ def pipeline(job: BulkJob, ledger: Ledger, missing: list[Job], board: Any, alone
                 },
                 batch_size=1 if alone else pool.batch,
                 batch_format="pyarrow",
-                compute=ActorPoolStrategy(min_size=pool.actors[0], max_size=pool.actors[1]),
+                compute=ActorPoolStrategy(
+                    min_size=pool.actors[0], max_size=pool.actors[1], max_tasks_in_flight_per_actor=1 if alone else None
+                ),
                 max_restarts=-1,
                 max_task_retries=job.profile.retries,
                 **pool.scheduling,

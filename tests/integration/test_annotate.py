@@ -7,18 +7,21 @@ import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import vglamm
 from benchmarks.bulk.job import SMALL, bulk_job, one_by_one, told
+from ray_jobs.annotate.ledger import Ledger
 from ray_jobs.annotate.profile import Pool, Profile
-from ray_jobs.annotate.run import annotate
+from ray_jobs.annotate.run import annotate, pipeline
 from ray_jobs.annotate.stall import StallGuard
 from tests.integration import bulk
 from tests.integration.bulk import clips
 from vglamm import annotation
 from vglamm.errors import ConfigError, EnvironmentProblem
+from vglamm.places import Place
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 
@@ -115,6 +118,17 @@ def test_rows_that_cannot_be_written_end_the_job_with_the_reason_and_are_not_los
 
 
 @pytest.mark.slow
+def test_who_is_tried_alone_waits_behind_no_other(talker: Path, videos: Path, tmp_path: Path) -> None:
+    """An actor takes all that wait at it along when it dies, and each such death is counted against each of them."""
+    job = bulk_job(videos, talker, tmp_path / "out")
+    ledger = Ledger(Place.of(job.out), job.part, job.manifest.extra)
+    for alone, waiting in ((True, 1), (False, None)):
+        stage: Any = pipeline(job, ledger, list(job.manifest.jobs), None, alone)._logical_plan.dag
+        for pool in reversed(tuple(job.profile.pools.values())):
+            assert (stage.compute.max_size, stage.compute.max_tasks_in_flight_per_actor) == (pool.actors[1], waiting)
+            [stage] = stage.input_dependencies
+
+
 def test_a_run_that_is_taken_up_again_forms_the_same_batches(talker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ray_jobs.annotate.run.Actor", bulk.Telling)
     clips(tmp_path / "videos", 5)
