@@ -6,6 +6,7 @@ Prints one JSON line. It runs in a process of its own, so that the peak is its o
 from __future__ import annotations
 
 import json
+import os
 import resource
 import sys
 import time
@@ -63,7 +64,7 @@ def timed(seconds: dict[str, float], name: str) -> Iterator[None]:
 @torch.inference_mode()
 def run(name: str) -> dict[str, object]:
     torch.manual_seed(0)
-    torch.set_num_threads(1)
+    torch.set_num_threads(os.cpu_count() or 1)
     seconds: dict[str, float] = {}
     with timed(seconds, "build"):
         model = build(name)
