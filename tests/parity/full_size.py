@@ -64,7 +64,7 @@ def timed(seconds: dict[str, float], name: str) -> Iterator[None]:
 @torch.inference_mode()
 def run(name: str) -> dict[str, object]:
     torch.manual_seed(0)
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(os.cpu_count() or 1)  # of the long tests without Ray the longest by far
     seconds: dict[str, float] = {}
     with timed(seconds, "build"):
         model = build(name)
