@@ -44,7 +44,9 @@ def annotate(
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, and measure on two videos how long it will take.")] = False,
     ray: Annotated[str | None, typer.Option(help="Address of a Ray cluster. Default: a Ray of this machine.")] = None,
-    tracking: Annotated[str, typer.Option(help="MLflow: local, off, or the URI of a server.")] = "off",
+    tracking: Annotated[
+        str, typer.Option(envvar="MLFLOW_TRACKING_URI", help="MLflow: local, off, or the URI of a server.")
+    ] = "off",
     server: Annotated[str | None, typer.Option(help="URL of an endpoint that answers, instead of Ray and a model here.")] = None,
     server_model: Annotated[str, typer.Option(help="Name of the model there. Default: its default one.")] = "",
     token_file: Annotated[Path | None, typer.Option(help="File with the token that the endpoint wants.")] = None,

@@ -102,7 +102,9 @@ def evaluate(
     ray: Annotated[
         str | None, typer.Option(help="Address of a Ray cluster. Default: a Ray of this machine.", rich_help_panel=_SET)
     ] = None,
-    tracking: Annotated[str, typer.Option(help="MLflow: local, off, or the URI of a server.")] = "off",
+    tracking: Annotated[
+        str, typer.Option(envvar="MLFLOW_TRACKING_URI", help="MLflow: local, off, or the URI of a server.")
+    ] = "off",
     count: Annotated[int, typer.Option(min=1, help="Clips.", rich_help_panel=_OWN)] = 100,
     level: Annotated[str | None, typer.Option(help="shapes, things or mixed. Default: as they come.", rich_help_panel=_OWN)] = None,
     difficulty: Annotated[Difficulty, typer.Option(help="How hard scenes are.", rich_help_panel=_OWN)] = Difficulty.normal,

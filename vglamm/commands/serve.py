@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -40,7 +41,13 @@ def serve(
     spool: Annotated[
         str, typer.Option(help="Where videos and sessions are kept: a folder, or an address of fsspec.")
     ] = "out/spool",
-    tracking: Annotated[str, typer.Option(help="MLflow: local, off, or the URI of a server.")] = "off",
+    tracking: Annotated[
+        str | None,
+        typer.Option(
+            envvar="MLFLOW_TRACKING_URI",
+            help="MLflow: local, off, or the URI of a server. Default: local (out/serve) where mlflow is installed.",
+        ),
+    ] = None,
     registry: Annotated[str | None, typer.Option(help="MLflow registry for models:/ names. Default: MLflow's own.")] = None,
     ray: Annotated[str | None, typer.Option(help="Address of a Ray cluster. Default: a Ray of this machine.")] = None,
 ) -> None:
@@ -65,7 +72,7 @@ def serve(
                 tls_key=None if tls_key is None else str(tls_key),
                 url_hosts=url_host or [],
                 spool=spool,
-                tracking=tracking,
+                tracking=tracking or ("local" if find_spec("mlflow") else "off"),
                 registry=registry,
             )
             url = stack.enter_context(running(args, ray))

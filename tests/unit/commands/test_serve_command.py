@@ -41,6 +41,31 @@ def test_mistakes_end_with_2(words, said, capsys):
     assert said in " ".join(capsys.readouterr().err.split())
 
 
+@pytest.mark.parametrize(
+    ("words", "environment", "installed", "expected"),
+    [
+        ([], None, True, "local"),
+        ([], None, False, "off"),
+        ([], "http://books:5000", True, "http://books:5000"),
+        (["--tracking", "off"], "http://books:5000", True, "off"),
+    ],
+)
+def test_each_start_is_tracked_unless_told_otherwise(words, environment, installed, expected, monkeypatch):
+    def running(args, address):
+        started.append(args.tracking)
+        raise ConfigError("as far as this test goes", "nothing more", "end")
+
+    started: list[str] = []
+    monkeypatch.setattr("serve.start.running", running)
+    monkeypatch.setattr("vglamm.commands.serve.find_spec", lambda name: installed and name == "mlflow")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    if environment:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", environment)
+    with pytest.raises(SystemExit):
+        main(["serve", *words])
+    assert started == [expected]
+
+
 def test_a_cluster_whose_token_is_not_there_is_told(monkeypatch, capsys):
     def refused(*_, **__):
         raise AuthenticationError("WrongClusterID")

@@ -95,6 +95,14 @@ def test_tracking_off_may_be_written_bare() -> None:
     assert load("tiny-language", ["log.tracking=off"]).log.tracking == "off"
 
 
+def test_tracking_is_where_the_environment_says_unless_the_recipe_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert load("tiny-language").log.tracking == "local"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://books:5000")
+    assert load("tiny-language").log.tracking == "http://books:5000"
+    assert load("tiny-language", ["log.tracking=local"]).log.tracking == "local"
+
+
 def test_storage_is_a_path() -> None:
     with pytest.raises(ConfigError, match="all nodes share"):
         load("tiny-language", ["storage=s3://bucket/runs"])
