@@ -21,6 +21,7 @@ from vglamm.errors import ConfigError
 from vglamm.language.branches import visibility
 from vglamm.language.dialogue import IGNORED, Scribe
 from vglamm.model import VideoGLaMM
+from vglamm.objectives.judged import exact, judged
 from vglamm.objectives.moments import frames_said
 from vglamm.objectives.questions import Item, QuestionPreparer
 from vglamm.objectives.segmentation import Segmentation, mean_of
@@ -37,7 +38,8 @@ class Grounding(nn.Module):
     noise: standard deviation added to code tokens. hide: share of code patches blanked. fresh: the language model knows nothing yet
     and begins as :func:`start_words` says. ground: share of visual tokens without an object that a training step shows, drawn anew
     for each step between this and 1 (of 8 frames most show none, and leaving them out halves the time). frames: weight of the
-    cross-entropy of :func:`frames_said`.
+    cross-entropy of :func:`frames_said`. early: weight of the same squared error where an answer and where each of its phrases
+    begins, so that an object is chosen before it is named.
     """
 
     turn: Tensor
@@ -54,12 +56,14 @@ class Grounding(nn.Module):
         fresh: bool = False,
         ground: float = 1.0,
         frames: float = 0.0,
+        early: float = 0.0,
         **data: Any,
     ) -> None:
         super().__init__()
         if data.get("tokens", "codes") not in ("codes", "frames"):
             raise ConfigError(f"tokens={data['tokens']!r}", "'codes' or 'frames'", "fix the recipe")
-        self.model, self.code, self.noise, self.hide, self.ground, self.frames = model, code, noise, hide, ground, frames
+        self.model, self.noise, self.hide, self.ground = model, noise, hide, ground
+        self.code, self.frames, self.early = code, frames, early
         self.digits = [tokenizer.convert_tokens_to_ids(str(frame)) for frame in range(model.config.vision.frames)]
         self.settings = QuestionPreparer(model.config, Scribe(tokenizer, model.config.language), **data)
         self.segmentation = [Segmentation(model, tokenizer, fresh=False)]  # in a list: it shares the model, it is not a child
@@ -92,14 +96,15 @@ class Grounding(nn.Module):
 
     @staticmethod
     def count(batch: dict[str, Any]) -> Tensor:
-        """Supervised tokens, prompts, visible (object, frame) pairs, all pairs, and tokens of videos that show something."""
+        """Supervised tokens, prompts, visible (object, frame) pairs, all pairs, tokens of videos that show something, and places
+        where prompts are due early."""
         items = batch["items"]
-        prompts = float(sum(len(item["segs"]) for item in items))
+        prompts, early = (float(sum(len(item[places]) for item in items)) for places in ("segs", "early"))
         pairs = (
             Segmentation.count({"items": [item for item in items if "masks" in item]}) if "masks" in items[0] else torch.zeros(2)
         )
         shown = float(sum(int(item["shown"].sum()) for item in items if not bool(item["image"])))
-        return torch.cat([torch.tensor([float((batch["labels"] != IGNORED).sum()), prompts]), pairs, torch.tensor([shown])])
+        return torch.cat([torch.tensor([float((batch["labels"] != IGNORED).sum()), prompts]), pairs, torch.tensor([shown, early])])
 
     def forward(self, batch: dict[str, Any], totals: Tensor) -> dict[str, Tensor]:
         language, items = self.model.language, batch["items"]
@@ -110,14 +115,20 @@ class Grounding(nn.Module):
         logits = language.logits(hidden[wanted]).float()
         ce = functional.cross_entropy(logits, batch["labels"][wanted], reduction="sum") / totals[0].clamp(min=1)
         prompts = [language.prompts_at(hidden[row, item["segs"]]).float() for row, item in enumerate(items)]
-        error, found = self._judged(prompts, items)
+        error, found = judged(prompts, items, "meant", "meant_kinds")
         error = error / totals[1].clamp(min=1)
         loss = ce + self.code * error
-        terms = {"ce": ce.detach(), "code": error.detach(), **found}
+        terms = {"ce": ce.detach(), "code": error.detach()} | {f"found_{kind}": share for kind, share in found.items()}
         if self.frames:
-            said = frames_said(language, self.model.config.vision, halfway, items, self.digits) / totals[-1].clamp(min=1)
+            said = frames_said(language, self.model.config.vision, halfway, items, self.digits) / totals[4].clamp(min=1)
             loss, terms = loss + self.frames * said, terms | {"frames": said.detach()}
-        terms |= self._exact(batch, logits.argmax(-1), wanted)
+        if self.early:
+            aims = [language.prompts_at(hidden[row, item["early"]]).float() for row, item in enumerate(items)]
+            wide, aimed = judged(aims, items, "early_meant", "early_kinds")
+            wide = wide / totals[5].clamp(min=1)
+            loss, terms = loss + self.early * wide, terms | {"early": wide.detach()}
+            terms |= {f"early_{kind}": share for kind, share in aimed.items()}
+        terms |= exact(batch, logits.argmax(-1), wanted)
         if "masks" in items[0]:
             found = self._masks(items, prompts, totals[2:4])
             loss = loss + found.pop("loss")
@@ -141,20 +152,6 @@ class Grounding(nn.Module):
         states = language.branched(inputs[rows, order], seen, batch["positions"][rows, order])
         last, halfway = (torch.zeros_like(inputs).index_put((rows, order), hidden) for hidden in states)
         return last, halfway
-
-    @staticmethod
-    def _judged(prompts: list[Tensor], items: list[dict[str, Tensor]]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Of all prompts the squared error against the codes of what they mean; for each kind of question the prompts whose nearest
-        code, of all objects of the scene, is the right one, and all."""
-        error = prompts[0].sum() * 0
-        hits: dict[int, list[bool]] = {}
-        for found_SC, item in zip(prompts, items, strict=True):
-            apart_SO = (found_SC[:, None] - item["codes"]).square().mean(-1)
-            meant_S = item["meant"]
-            error = error + apart_SO.gather(1, meant_S[:, None]).sum()
-            for kind, hit in zip(item["meant_kinds"].tolist(), (apart_SO.argmin(1) == meant_S).tolist(), strict=True):
-                hits.setdefault(kind, []).append(hit)
-        return error, {f"found_{KINDS[kind]}": mean_of(torch.tensor(some)) for kind, some in hits.items()}
 
     def _masks(self, items: list[dict[str, Tensor]], prompts: list[Tensor], totals: Tensor) -> dict[str, Tensor]:
         chosen = [
@@ -206,17 +203,6 @@ class Grounding(nn.Module):
             raw = raw * (torch.rand(owner.shape, device=owner.device) >= self.hide)[..., None]
         tokens = raw @ self.turn
         return tokens + self.noise * torch.randn_like(tokens) if self.training else tokens
-
-    def _exact(self, batch: dict[str, Any], said: Tensor, wanted: Tensor) -> dict[str, Tensor]:
-        """By kind, one-turn answers whose every token is the most likely one, which greedy decoding would write, and all."""
-        right = torch.ones_like(wanted)
-        right[wanted] = said == batch["labels"][wanted]
-        found: dict[str, list[bool]] = {}
-        for row, item in enumerate(batch["items"]):
-            for number, kind in enumerate(item["kinds"].tolist(), start=1):
-                if kind >= 0:
-                    found.setdefault(KINDS[kind], []).append(bool(right[row][batch["branch"][row] == number].all()))
-        return {f"exact_{kind}": mean_of(torch.tensor(hits)) for kind, hits in found.items()}
 
     @torch.no_grad()
     def pictures(self, batch: dict[str, Any]) -> dict[str, NDArray[np.uint8]]:

@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vglamm.config import ModelConfig
-from vglamm.data.sample import Turn
+from vglamm.data.sample import PHRASE_OPEN, Turn
 from vglamm.data.world import Scene, dialogues, make_scene
 from vglamm.data.world.codes import PROMPT, first_visible, owners, prompt_code, stranger_code, token_codes
 from vglamm.data.world.lessons import LESSONS
 from vglamm.data.world.words import KINDS
-from vglamm.language.branches import pack, shifted_labels
-from vglamm.language.dialogue import Scribe
+from vglamm.errors import DialogueError
+from vglamm.language.branches import Packed, pack, shifted_labels
+from vglamm.language.dialogue import IGNORED, Scribe
 from vglamm.pixel.prepare import prepare as prepare_pixel
 from vglamm.vision.prepare import prepare as prepare_vision
 
@@ -27,12 +28,12 @@ class QuestionPreparer:
     """seed -> packed questions and answers, prompt codes, visual tokens as codes or frames, and frames and masks for pixel.
 
     blind: one empty visual token instead of all: what can be learnt from words alone. branches: questions of one video. follow:
-    share of branches with two or three turns. presence: share of scenes that are asked only for what is there and what is not, the
-    hardest yes or no. twins: share of videos with two objects that only their motion tells apart. motions, orders, spans: shares
-    of videos that are asked only lessons of that kind (:mod:`vglamm.data.world.lessons`), each of those that the ones before
-    leave. coming: share of the videos without twins in which something comes or goes. easy_share, hard_share: share of easy
-    scenes, and of hard ones among the others. track, single: frames for masks, as in segmentation. prompts: most prompts of a
-    video that masks are made for. absent: chance of one more, of an object that no frame shows.
+    share of branches with two or three turns. presence: share of scenes that are asked only for what is there and what is not,
+    the hardest yes or no. twins: share of videos with two objects that only their motion tells apart. motions, orders, spans,
+    bindings: shares of videos that are asked only lessons of that kind (:mod:`vglamm.data.world.lessons`), each of those that
+    the ones before leave. coming: share of the videos without twins in which something comes or goes. easy_share, hard_share:
+    share of easy scenes, and of hard ones among the others. track, single: frames for masks, as in segmentation. prompts: most
+    prompts of a video that masks are made for. absent: chance of one more, of an object that no frame shows.
     """
 
     config: ModelConfig
@@ -49,6 +50,7 @@ class QuestionPreparer:
     motions: float = 0.0
     orders: float = 0.0
     spans: float = 0.0
+    bindings: float = 0.0
     coming: float = 0.0
     image_share: float = 0.1
     easy_share: float = 0.0
@@ -113,9 +115,12 @@ class QuestionPreparer:
         meant = [_single(target) - 1 for turn in turns for target in turn.targets]
         codes = np.stack([prompt_code(scene, item) for item in scene.objects])
         kinds = np.array([KINDS.index(group[0].kind) if len(group) == 1 else -1 for group in groups])
+        labels = shifted_labels(packed)
+        meant_kinds = np.array([KINDS.index(turn.kind) for turn in turns for _ in turn.targets], dtype=np.int64)
+        early, of = self._early(packed, labels, turns)
         return {
             "ids": packed.ids,
-            "labels": shifted_labels(packed),
+            "labels": labels,
             "positions": packed.positions,
             "branch": packed.branch,
             "start": np.array(packed.start),
@@ -123,9 +128,30 @@ class QuestionPreparer:
             "segs": np.array(packed.segs, dtype=np.int64),
             "codes": codes,
             "meant": np.array(meant, dtype=np.int64),
-            "meant_kinds": np.array([KINDS.index(turn.kind) for turn in turns for _ in turn.targets], dtype=np.int64),
+            "early": early,
+            "early_meant": np.array(meant, dtype=np.int64)[of],
+            "early_kinds": meant_kinds[of],
+            "meant_kinds": meant_kinds,
             "kinds": kinds,
         }
+
+    def _early(self, packed: Packed, labels: NDArray[np.int64], turns: list[Turn]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Positions before anything is said of an object, and which prompt is of the same: each ``<p>`` of an answer, and what
+        predicts the first token of an answer that has prompts."""
+        said = labels != IGNORED
+        opened = np.flatnonzero(
+            (packed.ids == self.scribe.tokenizer.convert_tokens_to_ids(PHRASE_OPEN)) & (packed.labels != IGNORED)
+        )
+        begun = np.flatnonzero(said & ~np.r_[False, said[:-1] & (packed.branch[1:] == packed.branch[:-1])])
+        counts = np.array([len(turn.targets) for turn in turns])
+        if (len(opened), len(begun)) != (len(packed.segs), len(turns)):
+            raise DialogueError(
+                f"{len(opened)} phrases and {len(begun)} answers for {len(packed.segs)} prompts of {len(turns)} turns",
+                "a phrase of its own for each [SEG]",
+                "fix the sample",
+            )
+        first = np.cumsum(counts) - counts
+        return np.r_[opened, begun[counts > 0]], np.r_[np.arange(len(opened)), first[counts > 0]]
 
     def _codes(self, scene: Scene) -> Item:
         chosen, size, vision = scene.llm_frames, scene.id_map.shape[1], self.config.vision

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from vglamm.data.world import KINDS, all_texts, dialogues, make_sample, make_scene, vocabulary
-from vglamm.data.world.lessons import motion_lessons, order_lessons, span_lessons
+from vglamm.data.world.lessons import binding_lessons, motion_lessons, order_lessons, span_lessons
 from vglamm.data.world.scene import EASY, Difficulty, Scene, WorldObject
 from vglamm.data.world.words import COLOURS, DIRECTIONS, MOTIONS, RELATIONS, SIZES, TEXTURES, pieces, with_article
 
@@ -103,6 +103,29 @@ def test_lessons_of_order_are_parts_of_the_description(difficulty):
             parts.add((relation, len(part)))
     assert {relation for relation, _ in parts} == {"left", "right"}
     assert {length for _, length in parts} >= {1, 2, 3}
+
+
+def test_lessons_of_bindings_ask_for_what_is_there_only_in_pieces_as_often_as_for_what_is_there():
+    asked = 0
+    for seed in range(60):
+        scene = make_scene(seed, level="shapes", pixels=False)
+        turns = binding_lessons(scene, np.random.default_rng(seed))
+        absent = [turn for turn in turns if turn.kind == "absent"]
+        assert len(turns) == 2 * len(absent)
+        for turn in absent:
+            colour, noun = re.search(r" the (\w+) (\w+)[.?]$", turn.question).groups()
+            assert any(item.colour == colour for item in scene.objects)
+            assert any(item.noun == noun for item in scene.objects)
+            assert not any((item.colour, item.noun) == (colour, noun) for item in scene.objects)
+            assert turn.answer.startswith(f"There is no {colour} {noun} ")
+            assert not turn.targets
+        for turn in turns:
+            if turn.kind == "look":
+                (item,) = [o for o in scene.objects if (o.id,) == turn.targets]
+                assert fits(item, PHRASE.search(turn.answer)[1])
+        assert {turn.kind for turn in turns} <= {"absent", "look"}
+        asked += len(absent)
+    assert asked > 60
 
 
 def test_lessons_of_spans_ask_of_everything_that_a_span_can_be_told_of():

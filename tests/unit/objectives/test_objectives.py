@@ -27,11 +27,11 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("perception", "vision", {"dense": True}),
     ("perception", r"vision\.spatial.*", {"dense": True, "towers": ["spatial"], "image": True, "difficulty": "crowded"}),
     ("segmentation", "pixel", {"track": 2, "single": 1}),
-    ("grounding", "language", {"tokens": "codes", "branches": 2, "noise": 0.0, "hide": 0.0, "frames": 0.5}),
+    ("grounding", "language", {"tokens": "codes", "branches": 2, "noise": 0.0, "hide": 0.0, "frames": 0.5, "early": 0.5}),
     (
         "grounding",
         "language",
-        {"tokens": "frames", "masks": True, "branches": 2, "track": 2, "single": 2, "absent": 1.0, "frames": 0.5},
+        {"tokens": "frames", "masks": True, "branches": 2, "track": 2, "single": 2, "absent": 1.0, "frames": 0.5, "early": 0.5},
     ),
 ]
 LABELS = ["perception", "perception-images", "segmentation", "grounding-codes", "grounding-masks"]
@@ -147,6 +147,29 @@ def test_shares_of_scenes_are_as_set(model: VideoGLaMM) -> None:
     many, few = (sum(len(given(seed)["codes"]) for seed in range(30)) for given in (hard, plain))
     assert many > few + 15, "objects in thirty scenes"
     assert (coming(3)["ids"].shape != plain(3)["ids"].shape) or (coming(3)["ids"] != plain(3)["ids"]).any()
+
+
+def test_an_object_is_asked_for_early_where_nothing_is_said_of_it_yet(model: VideoGLaMM) -> None:
+    tokenizer = build_tokenizer()
+    given = build(model, "grounding", "language", {"branches": 6, "bindings": 0.3, "image_share": 0.0}).preparer()
+    begun = 0
+    for item in map(given, range(20)):
+        segs, meant, branch = item["segs"].tolist(), item["meant"].tolist(), item["branch"]
+        opened = []
+        for at, wanted, kind in zip(
+            item["early"].tolist(), item["early_meant"].tolist(), item["early_kinds"].tolist(), strict=True
+        ):
+            said = tokenizer.decode(item["ids"][: at + 1][branch[: at + 1] == branch[at]])
+            begun += said.endswith("<|assistant|>\n")
+            if said.endswith("<p>"):
+                opened.append(at)
+            else:
+                assert said.endswith("<|assistant|>\n")
+            following = min(seg for seg in segs if seg > at)  # the prompt of the phrase that comes next
+            assert (branch[following], meant[segs.index(following)]) == (branch[at], wanted)
+            assert item["meant_kinds"][segs.index(following)] == kind
+        assert len(opened) == len(segs), "one for each phrase"
+    assert begun > 60
 
 
 def test_learning_two_clips_by_heart(model: VideoGLaMM) -> None:

@@ -201,9 +201,14 @@ def absent_facts(scene: Scene, rng: np.random.Generator) -> list[Fact]:
         else:
             phrase = pick(rng, w.THINGS)
         if phrase not in present:
-            question = pick(rng, w.LOOK_QUESTIONS).format(np=phrase)
-            facts.append(Turn(question, w.ABSENT_ANSWER.format(np=phrase, medium=_medium(scene)), "absent"))
+            facts.append(absent_fact(scene, phrase, rng))
     return facts
+
+
+def absent_fact(scene: Scene, phrase: str, rng: np.random.Generator) -> Fact:
+    """A question about what is not there, and the answer that says so."""
+    question = pick(rng, w.LOOK_QUESTIONS).format(np=phrase)
+    return Turn(question, w.ABSENT_ANSWER.format(np=phrase, medium=_medium(scene)), "absent")
 
 
 _FACTS: dict[str, Callable[[Scene, np.random.Generator], list[Fact]]] = {

@@ -1,7 +1,8 @@
 """Questions to learn from, asked in no test: one thing at a time of what a question of a test needs together.
 
 Of the questions about twins alone, which need look, place and motion at once, a model learns none of the three; of spans in which
-most begin at the first frame and end with the last, it learns to say so.
+most begin at the first frame and end with the last, it learns to say so; of what is absent, most of which differs from all that is
+there in its colour or its shape, it learns to look for the two anywhere.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import numpy as np
 from vglamm.data.sample import Turn
 from vglamm.data.world import words as w
 from vglamm.data.world.dialogue import (
+    absent_fact,
+    look_facts,
     look_phrase,
     motion_answer,
     pick,
@@ -58,5 +61,17 @@ def span_lessons(scene: Scene, rng: np.random.Generator) -> list[Turn]:
     return [facts[i] for i in rng.permutation(len(facts))]
 
 
-LESSONS = {"motions": motion_lessons, "orders": order_lessons, "spans": span_lessons}
+def binding_lessons(scene: Scene, rng: np.random.Generator) -> list[Turn]:
+    """ "Where is the red star?" of a red circle and a blue star, and where these two are: which colour is of which shape."""
+    shapes = [item for item in scene.objects if item.colour]
+    there = {item.base for item in scene.objects}
+    torn = {f"{one.colour} {other.noun}" for one in shapes for other in shapes} - there
+    absent = [absent_fact(scene, phrase, rng) for phrase in sorted(torn)]
+    present = [fact for fact in look_facts(scene, rng) if torn]
+    count = min(len(absent), len(present))
+    facts = [part[i] for part in (absent, present) for i in rng.permutation(len(part))[:count]]
+    return [facts[i] for i in rng.permutation(len(facts))]
+
+
+LESSONS = {"motions": motion_lessons, "orders": order_lessons, "spans": span_lessons, "bindings": binding_lessons}
 """Setting of :class:`vglamm.objectives.questions.QuestionPreparer` -> the lessons whose share it is."""
