@@ -20,7 +20,7 @@ LONG   := slow or browser or fault or docs or wheel
 RUN := OMP_NUM_THREADS=1 DS_ACCELERATOR=cpu HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 PYTEST := $(RUN) $(BIN)/python -m pytest
 
-.PHONY: demo install test lint types contracts unit integration test-more long-alone long-ray system bench soak clean tiny tiny-looks tiny-moves tiny-segmentation tiny-words tiny-language tiny-tracking tiny-reading tiny-joint tiny-longer tiny-last tiny-twins tiny-apart tiny-final tiny-told tiny-settled
+.PHONY: demo install test lint types contracts unit integration test-more long-alone long-ray system bench soak clean tiny tiny-looks tiny-moves tiny-segmentation tiny-words tiny-language tiny-tracking tiny-reading tiny-joint tiny-longer tiny-last tiny-twins tiny-apart tiny-final tiny-told tiny-settled tiny-bound tiny-evened
 
 demo: $(STAMP)
 	$(BIN)/vglamm demo --out $(OUT)
@@ -100,8 +100,12 @@ tiny-told: tiny-final
 	$(TRAIN) $@ --local
 tiny-settled: tiny-told
 	$(TRAIN) $@ --local
-tiny: tiny-settled
-	$(RUN) $(BIN)/python -m ray_jobs.ship vglamm/weights/tiny docs/tiny-card.md runs/tiny-settled runs/tiny-told runs/tiny-final
+tiny-bound: tiny-settled
+	$(TRAIN) $@ --local
+tiny-evened: tiny-bound
+	$(TRAIN) $@ --local
+tiny: tiny-evened
+	$(RUN) $(BIN)/python -m ray_jobs.ship vglamm/weights/tiny docs/tiny-card.md runs/tiny-evened
 
 bench: $(STAMP)
 	$(RUN) $(BIN)/python -m benchmarks.run
