@@ -6,7 +6,6 @@ Torch-free.
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import resources
@@ -94,10 +93,11 @@ class Validation:
 @dataclass(frozen=True)
 class Log:
     """every: steps between reports; slow steps are reported after 30 s. tracking: "local" (SQLite in the storage folder), "off", or
-    the URI of an MLflow server; by default MLFLOW_TRACKING_URI of the environment, "local" without it."""
+    the URI of an MLflow server. It is kept in ``recipe.yaml``, so it is not taken from the environment, where it may hold a
+    password."""
 
     every: int = 20
-    tracking: str = field(default_factory=lambda: os.environ.get("MLFLOW_TRACKING_URI") or "local")
+    tracking: str = "local"
     experiment: str = "vglamm"
 
 
@@ -130,7 +130,7 @@ class Recipe:
     optimiser: Optimiser = Optimiser()
     checkpoints: Checkpoints = Checkpoints()
     validation: Validation = Validation()
-    log: Log = field(default_factory=Log)
+    log: Log = Log()
     precision: str = "fp32"
     zero: int = 0
     workers: int = 1

@@ -145,6 +145,8 @@ def test_the_command_starts_all_and_ctrl_c_leaves_nothing(
     talker: Path, clip: Path, tmp_path: Path, repository: Path, short: str
 ) -> None:
     """Nothing but an MLflow run, which a start has unless told otherwise, with what was asked."""
+    from mlflow import MlflowClient
+
     port = free_port()
     words = ["-c", "from vglamm.cli import main; main()", "serve", "--model", str(talker), "--port", str(port)]
     process: subprocess.Popen[Any] = subprocess.Popen(
@@ -174,8 +176,6 @@ def test_the_command_starts_all_and_ctrl_c_leaves_nothing(
     while time.monotonic() < deadline and any(_alive(pid) for pid in session):
         time.sleep(0.5)
     assert not [pid for pid in session if _alive(pid)], "processes were left"
-    from mlflow import MlflowClient
-
     books = MlflowClient(f"sqlite:///{tmp_path / 'out/serve/mlflow.db'}")
     (run,) = books.search_runs([found.experiment_id for found in books.search_experiments()])
     assert (run.info.status, run.data.metrics["requests"]) == ("FINISHED", 2)  # one to warm up
