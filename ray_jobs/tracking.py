@@ -16,11 +16,11 @@ from statistics import fmean
 from typing import Any
 
 from ray_jobs.recipes import Recipe
+from vglamm import books
 from vglamm.errors import EnvironmentProblem
 
 log = logging.getLogger(__name__)
 TAG = "vglamm.run"
-LONGEST = 500
 _FOREIGN = re.compile(r"[^\w./ -]")
 """What MLflow does not take in the name of a metric, such as the @ of a threshold."""
 
@@ -29,19 +29,18 @@ class Tracker:
     """One MLflow run. ``log.tracking`` says where: "local" is ``mlflow.db`` (SQLite) in the storage folder."""
 
     def __init__(self, recipe: Recipe) -> None:
-        self.client, place = _client(recipe.log.tracking, Path(recipe.storage).resolve())
-        self.run = self._run(recipe, place)
+        storage = Path(recipe.storage).resolve()
+        self.client, experiment = books.opened(_mlflow(), recipe.log.tracking, storage, recipe.log.experiment)
+        self.run = self._run(recipe, experiment)
 
-    def _run(self, recipe: Recipe, place: str | None) -> str:
-        found = self.client.get_experiment_by_name(recipe.log.experiment)
-        experiment = found.experiment_id if found else self.client.create_experiment(recipe.log.experiment, artifact_location=place)
+    def _run(self, recipe: Recipe, experiment: str) -> str:
         same = self.client.search_runs([experiment], f"tags.`{TAG}` = '{recipe.name}'", max_results=1)
         if same:
             run, known = same[0].info.run_id, same[0].data.params
             self.client.set_terminated(run, "RUNNING")
         else:
             run, known = self.client.create_run(experiment, tags={TAG: recipe.name}, run_name=recipe.name).info.run_id, {}
-        for name, value in flat(recipe.to_tree()).items():
+        for name, value in books.flat(recipe.to_tree()).items():
             if name not in known:
                 self.client.log_param(run, name, value)
             elif known[name] != value:
@@ -74,17 +73,6 @@ def window(report: dict[str, Any]) -> dict[str, float]:
     return means | {"samples_per_second": report["batch"] / max(means["seconds"], 1e-9)}
 
 
-def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested settings -> dotted names and short texts, as MLflow's parameters are."""
-    found: dict[str, str] = {}
-    for name, value in tree.items():
-        if isinstance(value, dict) and value:
-            found |= flat(value, f"{prefix}{name}.")
-        else:
-            found[prefix + name] = str(value)[:LONGEST]
-    return found
-
-
 def track_job(
     uri: str,
     experiment: str,
@@ -96,13 +84,11 @@ def track_job(
 ) -> str:
     """One MLflow run for a bulk job: its settings, the numbers of its summary, the summary itself, sample pictures and ``files``.
     uri: "local" (``mlflow.db`` beside the job's folder) or a server's. Returns the run's id."""
-    client, place = _client(uri, Path(name).resolve().parent if "://" not in name else Path.cwd())
-    found = client.get_experiment_by_name(experiment)
-    number = found.experiment_id if found else client.create_experiment(experiment, artifact_location=place)
+    client, number = books.opened(_mlflow(), uri, Path(name).resolve().parent if "://" not in name else Path.cwd(), experiment)
     run: str = client.create_run(number, tags={TAG: name}, run_name=name.rstrip("/").rsplit("/", 1)[-1]).info.run_id
-    for key, value in flat(settings).items():
+    for key, value in books.flat(settings).items():
         client.log_param(run, key, value)
-    for key, value in flat(summary).items():
+    for key, value in books.flat(summary).items():
         with contextlib.suppress(ValueError):
             client.log_metric(run, _FOREIGN.sub("_", key.replace(":", ".")), float(value))
     client.log_dict(run, summary, "summary.json")
@@ -114,15 +100,9 @@ def track_job(
     return run
 
 
-def _client(uri: str, storage: Path) -> tuple[Any, str | None]:
-    """A client, and where its artifacts go if it keeps its own books."""
+def _mlflow() -> Any:
     try:
-        from mlflow import MlflowClient
+        import mlflow
     except ImportError as error:
         raise EnvironmentProblem("no mlflow", "the package", "pip install 'vglamm[train]', or turn tracking off") from error
-    if uri != "local":
-        return MlflowClient(uri), None
-    storage.mkdir(parents=True, exist_ok=True)
-    for noisy in ("alembic", "mlflow.store.db.utils"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    return MlflowClient(f"sqlite:///{storage / 'mlflow.db'}"), (storage / "mlflow").as_uri()
+    return mlflow

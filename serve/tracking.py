@@ -6,7 +6,6 @@ import fcntl
 import hashlib
 import logging
 import os
-import re
 import shutil
 import tempfile
 import time
@@ -14,12 +13,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from vglamm import books
 from vglamm.errors import CheckpointError, EnvironmentProblem
 
 log = logging.getLogger(__name__)
 REGISTRY = "models:/"
-_LONGEST = 500
-_USER, _QUERY = re.compile(r"(?<=://)[^\s/'\"]*@"), re.compile(r"(?<=://)([^\s?'\"]*)\?[^\s'\"]*")
 
 
 def weights(source: str, registry: str | None = None) -> str:
@@ -102,11 +100,9 @@ class Run:
     """One MLflow run. uri: "local" (``mlflow.db`` in ``folder``) or a server's."""
 
     def __init__(self, uri: str, folder: Path, name: str, settings: dict[str, Any], tags: dict[str, str]) -> None:
-        self.client, place = _client(uri, folder)
-        found = self.client.get_experiment_by_name("vglamm-serve")
-        experiment = found.experiment_id if found else self.client.create_experiment("vglamm-serve", artifact_location=place)
+        self.client, experiment = books.opened(_mlflow(), uri, folder, "vglamm-serve")
         self.id: str = self.client.create_run(experiment, tags=tags, run_name=name).info.run_id
-        for key, value in flat(settings).items():
+        for key, value in books.flat(settings).items():
             self.client.log_param(self.id, key, value)
 
     def log(self, numbers: dict[str, float], step: int) -> None:
@@ -125,33 +121,6 @@ class Run:
     def close(self, summary: dict[str, Any], status: str = "FINISHED") -> None:
         self.client.log_dict(self.id, summary, "summary.json")
         self.client.set_terminated(self.id, status)
-
-
-def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested settings -> dotted names and short texts, as MLflow's parameters are."""
-    found: dict[str, str] = {}
-    for name, value in tree.items():
-        if isinstance(value, dict) and value:
-            found |= flat(value, f"{prefix}{name}.")
-        else:
-            found[prefix + name] = bare(str(value))[:_LONGEST]
-    return found
-
-
-def bare(text: str) -> str:
-    """A text without the names, passwords and queries of the addresses in it: books are read by many."""
-    return _QUERY.sub(r"\1", _USER.sub("", text))
-
-
-def _client(uri: str, folder: Path) -> tuple[Any, str | None]:
-    """A client, and where its artifacts go if it keeps its own books."""
-    client = _mlflow().MlflowClient
-    if uri != "local":
-        return client(uri), None
-    folder.mkdir(parents=True, exist_ok=True)
-    for noisy in ("alembic", "mlflow.store.db.utils"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    return client(f"sqlite:///{folder / 'mlflow.db'}"), (folder / "mlflow").as_uri()
 
 
 def _mlflow() -> Any:

@@ -27,8 +27,6 @@ from serve.through import Through
 from vglamm.errors import VglammError
 
 _LATENCIES = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0]
-_NOTES = 1.0
-"""Seconds between two deliveries of notes."""
 
 
 class Noted:
@@ -37,6 +35,7 @@ class Noted:
     def __init__(self, inner: Backend, tally: DeploymentHandle) -> None:
         self.inner, self.tally = inner, tally
         self.notes: list[Note] = []
+        self.noted = asyncio.Event()
         self.tokens = Counter("vglamm_tokens", "Tokens that were written.")
         self.masks = Counter("vglamm_masks", "Masks that were made.")
         self.seconds = Histogram("vglamm_answer_seconds", "Seconds of an answer.", boundaries=_LATENCIES, tag_keys=("outcome",))
@@ -76,15 +75,16 @@ class Noted:
                 if amount:
                     counter.inc(amount)
             self.notes.append(Note(kind, failed, spent, first_token, first_mask, tokens, masks))
+            self.noted.set()
 
     async def deliver(self) -> None:
-        """Tell the tally, for ever."""
+        """Tell the tally, for ever, and at once: an endpoint may end right after an answer."""
         while True:
-            await asyncio.sleep(_NOTES)
-            if self.notes:
-                notes, self.notes = self.notes, []
-                with contextlib.suppress(*RAISED):  # sums may miss some; answers may not
-                    await self.tally.note.remote(notes)
+            await self.noted.wait()
+            self.noted.clear()
+            notes, self.notes = self.notes, []
+            with contextlib.suppress(*RAISED):  # sums may miss some; answers may not
+                await self.tally.note.remote(notes)
 
     async def probe(self, video: str) -> VideoFacts:
         return await self.inner.probe(video)

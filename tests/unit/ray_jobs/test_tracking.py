@@ -8,7 +8,7 @@ import pytest
 from mlflow import MlflowClient
 
 from ray_jobs.recipes import Recipe
-from ray_jobs.tracking import TAG, Tracker, flat, window
+from ray_jobs.tracking import TAG, Tracker, window
 
 # MLflow's own use of sqlalchemy
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:sqlalchemy.exc.SADeprecationWarning")
@@ -51,7 +51,3 @@ def test_means_of_a_report() -> None:
     assert means["wait"] == 0.25
     assert means["samples_per_second"] == pytest.approx(8.0)
     assert window({"steps": [], "batch": 8}) == {}
-
-
-def test_parameters_are_flat_texts() -> None:
-    assert flat({"a": {"b": 1, "c": {}}, "d": [1, 2]}) == {"a.b": "1", "a.c": "{}", "d": "[1, 2]"}

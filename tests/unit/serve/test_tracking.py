@@ -11,7 +11,7 @@ import pytest
 from mlflow.store.artifact.models_artifact_repo import ModelsArtifactRepository
 
 from serve import tracking
-from serve.tracking import Run, flat, pinned, weights
+from serve.tracking import Run, pinned, weights
 from tests import fakes
 from vglamm import checkpoint
 from vglamm.errors import CheckpointError, EnvironmentProblem
@@ -118,16 +118,6 @@ def test_weights_are_not_taken_from_a_folder_of_another_user(remote, monkeypatch
 def test_anything_else_is_left_alone(source):
     assert pinned(source) == source
     assert source.startswith("models:/") or weights(source) == source
-
-
-def test_books_hold_no_password():
-    args = {"tracking": "https://me:pass@books:5000/x", "models": {"a": "https://h/m?sig=pass"}, "spool": "s3://b/s?key=pass"}
-    assert flat({"args": args}) == {
-        "args.tracking": "https://books:5000/x",
-        "args.models.a": "https://h/m",
-        "args.spool": "s3://b/s",
-    }
-    assert flat({"said": "e@mail, what? and models:/night@champion"}) == {"said": "e@mail, what? and models:/night@champion"}
 
 
 def test_books_that_cannot_be_reached_are_an_error_of_ours(tmp_path, monkeypatch):
