@@ -17,8 +17,8 @@ from serve.app import NAME, Args, application
 from serve.profile import load_profile
 from serve.settings import LOOPBACK, Settings
 from serve.tracking import REGISTRY
-from vglamm import checkpoint
 from vglamm.errors import EnvironmentProblem
+from vglamm.identity import load_config
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ def running(args: Args, address: str | None = None) -> Iterator[str]:
     profile, settings = load_profile(args.profile), args.settings()
     for source in (args.model, *args.models.values()):
         if not source.startswith(REGISTRY):
-            checkpoint.load_config(source)
+            load_config(source)
     ours = connect(address)
     try:
         profile.check(ray.cluster_resources())

@@ -5,8 +5,6 @@ Loading is strict (every tensor, no other tensor, the right shapes), needs no mo
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import json
 import logging
 import os
@@ -21,8 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from vglamm.config import ModelConfig, text_of
+from vglamm.config import ModelConfig
 from vglamm.errors import CheckpointError, ConfigError, EnvironmentProblem
+from vglamm.identity import identity, load_config, model_hash
 from vglamm.source import PARTS, TOKENIZER_FILES, fetch, resolve
 from vglamm.tensors import Plan, TensorFile, fit, write
 
@@ -38,17 +37,6 @@ log = logging.getLogger(__name__)
 Source = str | os.PathLike[str]
 Dtype = torch.dtype | str | None
 DTYPES = ("float32", "bfloat16", "float16")
-
-
-def load_config(source: Source) -> ModelConfig:
-    """The config of a checkpoint. CheckpointError if there is none, ConfigError if it is not one of ours."""
-    folder = fetch(source, ["config.json"])
-    try:
-        return ModelConfig.from_json(text_of(folder / "config.json"))
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise CheckpointError(
-            f"{source} without config.json", "a checkpoint folder", "convert foreign weights with `vglamm convert`"
-        ) from error
 
 
 @overload
@@ -273,30 +261,3 @@ def load_tokenizer(source: Source) -> Any:
         raise CheckpointError(
             f"a tokenizer in {source} that does not load ({error})", "files of a transformers tokenizer", "save it again"
         ) from error
-
-
-def model_hash(source: Source) -> str:
-    """sha256, in hex, over the sha256s of config.json and the three weights files: equal hashes mean an equal model.
-
-    Reads every byte once in a process (a file that has not changed since is not read again).
-    """
-    folder = resolve(source)
-    total = hashlib.sha256()
-    for name in ("config.json", *(f"{part}.safetensors" for part in PARTS)):
-        try:
-            stat = (folder / name).stat()
-        except OSError as error:
-            raise CheckpointError(f"{source} without {name}", "a complete checkpoint", "fetch it whole") from error
-        total.update(f"{name} {_digest(folder / name, stat.st_size, stat.st_mtime_ns)}\n".encode())
-    return total.hexdigest()
-
-
-def identity(source: Source) -> str:
-    """Name and short hash, ``phi3@0123456789ab``: what ``Answer.model`` carries."""
-    return f"{load_config(source).name}@{model_hash(source)[:12]}"
-
-
-@functools.lru_cache(maxsize=64)
-def _digest(path: Path, size: int, changed: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -18,8 +18,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from ray_jobs.annotate.parcel import Parcel
 from ray_jobs.annotate.profile import Frames
 from ray_jobs.annotate.stages import Settings, grounding_frames, sampling_of
-from vglamm import checkpoint
 from vglamm.errors import VglammError, WorkerLost
+from vglamm.identity import load_config
 from vglamm.records import PixelInput
 
 
@@ -27,7 +27,7 @@ class Decoder:
     """Decodes one video after the other, chunk by chunk, as it is asked."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings, self.config = settings, checkpoint.load_config(settings.model)
+        self.settings, self.config = settings, load_config(settings.model)
         self._stream: Iterator[PixelInput] = iter(())
 
     def begin(self, plain: dict[str, Any], first: int, stop: int) -> None:

@@ -22,9 +22,10 @@ from ray_jobs.annotate.profile import load_profile
 from ray_jobs.annotate.remote import Endpoint, annotate_at
 from ray_jobs.annotate.stages import Settings
 from ray_jobs.annotate.summary import Progress, Summary, unlike
-from vglamm import annotation, checkpoint
+from vglamm import annotation
 from vglamm.data.corpora import prompts
 from vglamm.errors import ConfigError, EnvironmentProblem
+from vglamm.identity import load_config
 
 if TYPE_CHECKING:
     from ray_jobs.annotate.run import BulkJob
@@ -54,7 +55,7 @@ class Asked:
         """answers: the identity of the model that answers, if that is not here."""
         questions = self.questions
         if self.named:
-            family = checkpoint.load_config(self.settings.model).name if answers is None else answers.partition("@")[0]
+            family = load_config(self.settings.model).name if answers is None else answers.partition("@")[0]
             questions = (*questions, *named_questions(self.named, family))
         return read_manifest(self.source, questions, self.out).limit(self.limit)
 
@@ -85,7 +86,7 @@ def run(asked: Asked, *, address: str | None, tracking: str, console: Console, e
     of Ray, a server that runs already."""
     job = job_of(asked, endpoint)
     if endpoint is None:
-        checkpoint.load_config(asked.settings.model)  # what is wrong with it is told before Ray starts
+        load_config(asked.settings.model)  # what is wrong with it is told before Ray starts
         summary = drive(job, address=address, console=console)
     else:
         with _display(console) as watch:

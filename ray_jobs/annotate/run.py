@@ -33,8 +33,8 @@ from ray_jobs.annotate.profile import Profile
 from ray_jobs.annotate.stages import Settings, rows_of
 from ray_jobs.annotate.stall import watch_stall
 from ray_jobs.annotate.summary import Progress, Summary
-from vglamm import checkpoint
 from vglamm.errors import EnvironmentProblem, WorkerLost
+from vglamm.identity import identity
 
 SPLIT = {"decode_vision": ("decode",), "vision": ("vision",), "language": ("language",), "pixel": ("pixel",)}
 WHOLE = {"decode_vision": ("decode",), "whole": ("vision", "language", "pixel")}
@@ -63,7 +63,7 @@ class BulkJob:
 
     def identity(self) -> dict[str, Any]:
         """What makes this run this run; a change is refused. The checkpoint counts by what is in it, not by where it lies."""
-        settings = asdict(self.settings) | {"model": self.model or checkpoint.identity(self.settings.model)}
+        settings = asdict(self.settings) | {"model": self.model or identity(self.settings.model)}
         return {
             "manifest": self.manifest.digest,
             "videos": len(self.manifest.jobs),

@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 
 from ray_jobs.annotate.parcel import Parcel, thawed
-from vglamm import checkpoint
 from vglamm.annotation import FAILED, OK, Annotation
 from vglamm.clock import Clock
 from vglamm.compose import compose, tracks
 from vglamm.config import ModelConfig
 from vglamm.errors import MaskError, VglammError
 from vglamm.frames import choose, end_of, grounding_source, vision_input
+from vglamm.identity import identity, load_config
 from vglamm.media.guarded import open_guarded
 from vglamm.media.limits import Limits
 from vglamm.places import local_copy, sha256
@@ -75,7 +75,7 @@ class Decode:
     """uri -> the frames that the language model sees, 8-bit and resized; and which frames were chosen."""
 
     def __init__(self, settings: Settings, beat: Callable[[], None] = lambda: None) -> None:
-        self.settings, self.config, self.beat = settings, checkpoint.load_config(settings.model), beat
+        self.settings, self.config, self.beat = settings, load_config(settings.model), beat
 
     def __call__(self, parcels: list[Parcel]) -> list[Parcel]:
         return [self._one(parcel) for parcel in parcels]
@@ -163,7 +163,7 @@ class Ground:
 
     def __init__(self, settings: Settings, device: str, feed: FrameFeed) -> None:
         self.settings, self.feed = settings, feed
-        self.model = checkpoint.identity(settings.model)
+        self.model = identity(settings.model)
         from vglamm.steps.pixel import PixelStep, PixelTask
 
         self.step, self._task = PixelStep.load(settings.model, device=device, dtype=settings.dtype), PixelTask

@@ -16,9 +16,9 @@ from serve.setup import Setup
 from serve.station import Station
 from serve.tracking import weights
 from serve.wire import Film, Header, Look
-from vglamm import checkpoint
 from vglamm.config import ModelConfig
 from vglamm.frames import choose, end_of, grounding_source, open_frames, vision_input
+from vglamm.identity import load_config
 from vglamm.media.mp4 import write_mp4
 from vglamm.pixel.anchor import check_mode
 from vglamm.records import PixelInput
@@ -92,4 +92,4 @@ class Decode:
         return self.configs[name]
 
     def _config(self, name: str) -> ModelConfig:
-        return checkpoint.load_config(weights(self.setup.source(name), self.setup.registry))
+        return load_config(weights(self.setup.source(name), self.setup.registry))

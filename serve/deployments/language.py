@@ -17,7 +17,7 @@ from serve.setup import Setup
 from serve.station import OTHERS, Station
 from serve.tracking import weights
 from serve.wire import Asked, Cue, Header, Watched
-from vglamm import checkpoint
+from vglamm.identity import identity
 from vglamm.language.phrases import parse_reply
 from vglamm.records import Reply, VisualTokens
 from vglamm.steps.language import LanguageStep
@@ -85,7 +85,7 @@ class Language:
         profile, source = self.setup.profile, weights(self.setup.source(name), self.setup.registry)
         step = LanguageStep.load(source, device=self.station.device, dtype=profile.dtype, quantise=profile.quantise)
         self.station.stand_back()  # before the engine starts its thread
-        return Writer(Engine(step, profile.language.rows, profile.language.batch), checkpoint.identity(source))
+        return Writer(Engine(step, profile.language.rows, profile.language.batch), identity(source))
 
     async def where(self) -> dict[str, Any]:
         return self.station.where()

@@ -14,8 +14,8 @@ from serve.failures import RAISED
 from serve.setup import Setup
 from serve.tally import Note, Sums
 from serve.tracking import Run, weights
-from vglamm import checkpoint
 from vglamm.errors import EnvironmentProblem, VglammError
+from vglamm.identity import identity
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +30,7 @@ class Tally:
         self.run = None
         if tracking != "off":
             models = {
-                name: {"source": source, "identity": checkpoint.identity(weights(source, setup.registry))}
-                for name, source in setup.models
+                name: {"source": source, "identity": identity(weights(source, setup.registry))} for name, source in setup.models
             }
             hashes = {f"model.{name}": told["identity"] for name, told in models.items()}
             name = f"{setup.profile.name}-{setup.names[0]}"

@@ -15,8 +15,8 @@ from serve.setup import Setup
 from serve.station import OTHERS, Station
 from serve.tracking import weights
 from serve.wire import Film, Look, Watched
-from vglamm import checkpoint
 from vglamm.errors import WorkerLost
+from vglamm.identity import load_config
 from vglamm.records import VisionInput
 from vglamm.steps.vision import VisionStep
 
@@ -33,7 +33,7 @@ class Vision:
         self.setup, self.station = setup, Station(profile, profile.vision)
         bounds = Bounds(profile.sessions, profile.session_bytes, profile.session_seconds)
         self.kept: Kept[tuple[Film, str, Watched]] = Kept(bounds)
-        self.config = checkpoint.load_config(weights(setup.source(""), setup.registry))
+        self.config = load_config(weights(setup.source(""), setup.registry))
         self.step = self._load("")
         self.station.stand_back()
         self.together.set_max_batch_size(max(setup.profile.vision.batch, self.config.vision.frames))

@@ -175,6 +175,7 @@ def test_tests_mirror_modules_that_exist() -> None:
     ("imports", "absent"),
     [
         ("import serve.deployments.ingress", {"torch", "transformers", "sam2"}),
+        ("import serve.deployments.tally", {"torch", "transformers", "sam2"}),
         ("import serve.deployments.decode", {"transformers", "sam2"}),
         ("import serve.deployments.vision, vglamm.steps.vision as step; step.VisionStep.load('tiny')", {"sam2", "peft"}),
         ("import serve.deployments.language, vglamm.steps.language as step; step.LanguageStep.load('tiny')", {"sam2"}),
