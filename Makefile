@@ -49,11 +49,11 @@ contracts: $(STAMP)
 	$(BIN)/lint-imports
 
 unit: $(STAMP)
-	$(PYTEST) -n 2 --dist loadfile -m "not ($(LONG))" tests/unit tests/property tests/parity
+	$(PYTEST) -n 2 --dist loadfile -m "not ($(LONG) or ray)" tests
 
 # In one process: a local Ray takes both cores.
 integration: $(STAMP)
-	$(PYTEST) -m "not ($(LONG))" tests/integration
+	$(PYTEST) -m "not ($(LONG)) and ray" tests
 
 test-more: long-alone long-ray
 

@@ -19,6 +19,7 @@ os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "120")  # a busy 
 os.environ.setdefault("RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S", "120")
 os.environ.setdefault("RAY_worker_niceness", "0")  # as the tests themselves, which hold times to bounds; Ray's own is 15
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # silences Ray's notice about machines without a GPU
+os.environ.pop("MLFLOW_TRACKING_URI", None)  # a user's own books are none of a test's
 
 import random
 import shutil

@@ -129,6 +129,7 @@ def test_who_is_tried_alone_waits_behind_no_other(talker: Path, videos: Path, tm
             [stage] = stage.input_dependencies
 
 
+@pytest.mark.slow
 def test_a_run_that_is_taken_up_again_forms_the_same_batches(talker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ray_jobs.annotate.run.Actor", bulk.Telling)
     clips(tmp_path / "videos", 5)

@@ -41,6 +41,7 @@ def test_failures_show_in_the_exit_code_and_a_second_run_redoes_nothing(tmp_path
     assert "3 were done before" in second.stdout
 
 
+@pytest.mark.slow
 def test_another_run_in_the_folder_and_a_profile_too_large_exit_2(tmp_path: Path) -> None:
     model = talking_checkpoint(tmp_path / "model")
     clips(tmp_path / "videos", 1)

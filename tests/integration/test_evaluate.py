@@ -81,6 +81,7 @@ def test_grounded_conversations_and_again(root: Path, tmp_path: Path, model: Pat
     assert (summary["this_run"]["videos"], summary["this_run"]["done_before"]) == (0, 4)
 
 
+@pytest.mark.slow
 def test_referring_expressions_twice_from_nothing(root: Path, tmp_path: Path, model: Path) -> None:
     done = run("mevis", root, tmp_path / "one", model)
     assert (done.cases, done.failed) == (3, 0)

@@ -74,6 +74,7 @@ def whole(lines_recipe: Make) -> Recipe:
     return recipe
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("local_ray")
 def test_one_worker_and_two_sharded_ones_train_alike(lines_recipe: Make, whole: Recipe) -> None:
     one = lines_recipe("name=one", *SAME, "steps=6", "zero=0", "log.tracking=local")

@@ -4,6 +4,8 @@ import multiprocessing
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from vglamm.books import flat, opened
 
 
@@ -14,6 +16,7 @@ def _open(folder: Path, begin: Any, told: Any) -> None:
     told.put(opened(mlflow, "local", folder, "first")[1])
 
 
+@pytest.mark.slow
 def test_runs_that_start_together_open_the_same_books(tmp_path: Path) -> None:
     """As the first two stages of the tiny model do in a fresh checkout."""
     apart = multiprocessing.get_context("spawn")

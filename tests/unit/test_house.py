@@ -171,6 +171,7 @@ def test_tests_mirror_modules_that_exist() -> None:
     assert gone == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("imports", "absent"),
     [

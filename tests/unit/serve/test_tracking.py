@@ -34,7 +34,7 @@ def test_a_run_has_its_settings_its_minutes_and_its_end(tmp_path):
     assert [file.path for file in run.client.list_artifacts(run.id)] == ["summary.json"]
 
 
-def test_weights_come_from_a_registry_by_alias(tmp_path):
+def test_weights_come_from_a_registry_by_alias(tmp_path, monkeypatch):
     checkpoint.save(fakes.model(), tmp_path / "fake", tokenizer=fakes.tokenizer())
     books = f"sqlite:///{tmp_path / 'mlflow.db'}"
     client = mlflow.MlflowClient(books, books)
@@ -44,7 +44,7 @@ def test_weights_come_from_a_registry_by_alias(tmp_path):
     client.create_registered_model("night")
     client.create_model_version("night", f"{client.get_run(run).info.artifact_uri}/checkpoint", run)
     client.set_registered_model_alias("night", "champion", "1")
-    mlflow.set_tracking_uri(books)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", books)
     folder = weights("models:/night@champion", books)
     assert folder == str(tmp_path / "artifacts" / run / "artifacts" / "checkpoint"), "it is on this machine"
     assert checkpoint.identity(folder) == checkpoint.identity(tmp_path / "fake")
