@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -146,7 +147,10 @@ class ClipFolder:
 
     def __getitem__(self, name: str) -> Path:
         path = self.folder / name
-        return path if path.exists() else encode(path, **CLIPS[name])
+        if not path.exists():
+            with ThreadPoolExecutor(1) as thread:  # SVT-AV1 gives the thread that calls it real-time priority, for good
+                thread.submit(encode, path, **CLIPS[name]).result()
+        return path
 
     def changed(self, name: str, change: Any) -> Path:
         """A copy of the clip ``name`` whose bytes went through ``change``."""
