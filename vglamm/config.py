@@ -11,6 +11,7 @@ import os
 import types
 import typing
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -93,6 +94,17 @@ def tree_of(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise ConfigError(f"{os.fspath(path)} without settings", "a mapping", "see docs, or those that are named")
     return {str(key): value for key, value in tree.items()}
+
+
+def profile(kind: type[T], package: str, name: str) -> T:
+    """A named profile of ``package`` (its ``profile_files``), or a YAML file. ConfigError for an unknown name or key."""
+    folder = Path(str(resources.files(package))) / "profile_files"
+    known = sorted(path.stem for path in folder.glob("*.yaml"))
+    if name in known:
+        return from_tree(kind, tree_of(folder / f"{name}.yaml") | {"name": name})
+    if not Path(name).is_file():
+        raise ConfigError(f"profile {name!r}", f"one of {', '.join(known)}, or a YAML file", "check the name")
+    return from_tree(kind, tree_of(name))
 
 
 def from_tree(kind: type[T], tree: dict[str, Any], path: str = "") -> T:

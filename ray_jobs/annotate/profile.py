@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from importlib import resources
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
-from vglamm.config import from_tree, tree_of
+from vglamm.config import profile
 from vglamm.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -145,13 +143,7 @@ class Profile:
 
 def load_profile(name: str) -> Profile:
     """A named profile or a YAML file. ConfigError for an unknown name or key."""
-    folder = Path(str(resources.files("ray_jobs"))) / "profile_files"
-    known = sorted(path.stem for path in folder.glob("*.yaml"))
-    path = folder / f"{name}.yaml" if name in known else Path(name)
-    if not path.is_file():
-        raise ConfigError(f"profile {name!r}", f"one of {', '.join(known)}, or a YAML file", "check the name")
-    profile = from_tree(Profile, tree_of(path))
-    return profile if name not in known else replace(profile, name=name)
+    return profile(Profile, "ray_jobs", name)
 
 
 def _asked(cpus: float, memory: float, labels: Mapping[str, Any]) -> dict[str, Any]:
