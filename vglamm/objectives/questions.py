@@ -28,12 +28,13 @@ class QuestionPreparer:
     """seed -> packed questions and answers, prompt codes, visual tokens as codes or frames, and frames and masks for pixel.
 
     blind: one empty visual token instead of all: what can be learnt from words alone. branches: questions of one video. follow:
-    share of branches with two or three turns. presence: share of scenes that are asked only for what is there and what is not,
-    the hardest yes or no. twins: share of videos with two objects that only their motion tells apart. motions, orders, spans,
-    bindings: shares of videos that are asked only lessons of that kind (:mod:`vglamm.data.world.lessons`), each of those that
-    the ones before leave. coming: share of the videos without twins in which something comes or goes. easy_share, hard_share:
-    share of easy scenes, and of hard ones among the others. track, single: frames for masks, as in segmentation. prompts: most
-    prompts of a video that masks are made for. absent: chance of one more, of an object that no frame shows.
+    share of branches with two or three turns. presence: share of scenes that are asked only for what is there and what is not, the
+    hardest yes or no, if that can be asked of it. twins: share of videos with two objects that only their motion tells apart.
+    motions, orders, spans, bindings: shares of videos that are asked only lessons of that kind (:mod:`vglamm.data.world.lessons`),
+    each of those that the ones before leave. coming: share of the videos without twins in which something comes or goes.
+    easy_share, hard_share: share of easy scenes, and of hard ones among the others. track, single: frames for masks, as in
+    segmentation. prompts: most prompts of a video that masks are made for. absent: chance of one more, of an object that no frame
+    shows.
     """
 
     config: ModelConfig
@@ -68,7 +69,7 @@ class QuestionPreparer:
         wants = () if image else self._wanted(rng)
         scene = make_scene(seed, difficulty=difficulty, level=self.level, image=image, wants=wants, pixels=real)
         kinds = ("look", "absent") if self.presence and rng.random() < self.presence else None
-        turns = dialogues(scene, rng, self.branches + 2, kinds)
+        turns = dialogues(scene, rng, self.branches + 2, kinds) or dialogues(scene, rng, self.branches + 2)
         if not image:
             turns = self._lessons(scene, rng) or turns
         item = {**self._words(scene, turns, rng), "image": np.array(image), "shown": self._shown(scene)}

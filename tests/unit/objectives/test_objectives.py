@@ -149,6 +149,13 @@ def test_shares_of_scenes_are_as_set(model: VideoGLaMM) -> None:
     assert (coming(3)["ids"].shape != plain(3)["ids"].shape) or (coming(3)["ids"] != plain(3)["ids"]).any()
 
 
+def test_a_scene_that_nothing_it_was_to_be_asked_fits_is_asked_the_rest(model: VideoGLaMM) -> None:
+    """Two purple rings: neither has a look of its own, and nothing is near enough to them to be missed."""
+    shares = {"easy_share": 0.1, "hard_share": 0.2, "image_share": 0.2, "presence": 0.2, "twins": 0.3, "coming": 0.3}
+    item = build(model, "grounding", "language", {"branches": 8, **shares}).preparer()(3108953)
+    assert {KINDS[kind] for kind in item["kinds"] if kind >= 0} >= {"motion"}
+
+
 def test_an_object_is_asked_for_early_where_nothing_is_said_of_it_yet(model: VideoGLaMM) -> None:
     tokenizer = build_tokenizer()
     given = build(model, "grounding", "language", {"branches": 6, "bindings": 0.3, "image_share": 0.0}).preparer()
