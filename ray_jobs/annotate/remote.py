@@ -42,6 +42,9 @@ _FATAL = (EnvironmentProblem, Unauthorised, ModelUnknown, Overloaded)
 """Of the endpoint, not of a video: the job ends, and the same command goes on later."""
 
 
+_Rows = Future[tuple[list[Annotation], int | None]]
+
+
 class Said(Protocol):
     """An answer. written_tokens: of it; None if they are not counted there."""
 
@@ -85,9 +88,12 @@ def annotate_at(job: BulkJob, endpoint: Endpoint, watch: Callable[[Progress], No
         job: BulkJob, ledger: Ledger, missing: list[Job], parts: Parts, summary: Summary, watch: Callable[[Progress], None]
     ) -> None:
         left, board = iter(missing), _Board()
-        going: dict[
-            Future[tuple[list[Annotation], int | None]], Job
-        ] = {}  # what waits here is bounded, and what is written is forgotten
+        going: dict[_Rows, Job] = {}  # what waits here is bounded, and what is written is forgotten
+
+        def in_turn(done: _Rows) -> tuple[bool, int]:
+            """What ends the run comes after what was answered beside it, which is kept."""
+            return done.exception() is not None, going[done].position
+
         with ThreadPoolExecutor(endpoint.at_once) as pool:
             try:
                 while True:
@@ -95,7 +101,7 @@ def annotate_at(job: BulkJob, endpoint: Endpoint, watch: Callable[[Progress], No
                         going[pool.submit(_noted, one, job, endpoint, board)] = one
                     if not going:
                         break
-                    for done in wait(going, timeout=_PERIOD, return_when=FIRST_COMPLETED).done:
+                    for done in sorted(wait(going, timeout=_PERIOD, return_when=FIRST_COMPLETED).done, key=in_turn):
                         position, (rows, tokens) = going.pop(done).position, done.result()
                         ledger.write(position, rows)
                         summary.add(_told(rows, tokens))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import ALL_COMPLETED
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from ray_jobs.annotate import remote
 from ray_jobs.annotate.forecast import forecast
 from ray_jobs.annotate.front import told
 from ray_jobs.annotate.ledger import Ledger
@@ -107,6 +109,16 @@ def test_what_is_missing_is_done_as_well(videos: Path, tmp_path: Path) -> None:
         quiet(job_of(videos, out), endpoint)
     assert sorted(path.name for path in (out / "rows").iterdir()) == ["00000002.parquet"], "its part waits for clip-3"
     assert quiet(job_of(videos, out, retry=True), Picky()).rows == {"ok": 10}
+
+
+def test_what_is_answered_beside_the_end_of_a_run_is_kept(videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "FIRST_COMPLETED", ALL_COMPLETED)
+    endpoint, out = Picky(), tmp_path / "out"
+    endpoint.at_once = 2  # so that four wait at a time
+    endpoint.fail["clip-0.mp4"] = EnvironmentProblem("no answer", "one", "start it")
+    with pytest.raises(EnvironmentProblem):
+        quiet(replace(job_of(videos, out), part=1), endpoint)
+    assert [row.id for row in annotation.read(out)] == [f"clip-{n}.mp4{more}" for n in range(1, 4) for more in ("", "#2")]
 
 
 class Killed(BaseException):
