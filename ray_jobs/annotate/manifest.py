@@ -16,7 +16,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from vglamm.annotation import COLUMNS
+from ray_jobs.annotate import columns
+from vglamm.annotation import COLUMNS, schema
 from vglamm.errors import ConfigError
 from vglamm.places import Place, join
 
@@ -31,11 +32,8 @@ MEDIA = frozenset(
     )
 )
 """Endings of what :mod:`vglamm.media` opens."""
-SAMPLING = ("fps", "limit", "start", "end", "every_frame", "source_fps")
-"""Columns by which a row says itself which frames are used; see :func:`vglamm.frames.choose`. source_fps: rate of a folder of
-frames."""
 _TEXTS = ("uri", "id", "video", "question", "questions")
-_NAMED = {*_TEXTS, *SAMPLING}
+_NAMED = {*_TEXTS, *columns.SAMPLING}
 
 
 @dataclass(frozen=True)
@@ -99,7 +97,7 @@ class Manifest:
 
 def read_manifest(source: str, questions: Sequence[str], out: str | None = None) -> Manifest:
     """source: a folder, a glob, one media file, or a table (Parquet, JSONL, CSV) with a column ``uri`` and, as it likes, ``id``,
-    ``video``, ``question`` or ``questions``, those of :data:`SAMPLING` and columns to pass through; local or any address that
+    ``video``, ``question`` or ``questions``, those of :data:`ray_jobs.annotate.columns.SAMPLING` and columns to pass through; local or any address that
     pyarrow or fsspec knows. questions: asked of every video that the table gives none. out: where results go, and beside which they
     are tracked; that is no source, or a second run would find the first. ConfigError for nothing found, no question, doubled ids or
     a column of our own."""
@@ -178,6 +176,7 @@ def _listed(
     extra = tuple(f for f in fields if f.name not in _NAMED)
     if taken := sorted({f.name for f in extra} & set(COLUMNS)):
         raise ConfigError(f"columns {', '.join(taken)}", "names that results do not use", "rename them in the table")
+    _check_passed(extra)
     jobs: list[Job] = []
     seen: dict[str, int] = {}  # ids of rows of the run -> the row that they come from
     first = 0
@@ -186,8 +185,8 @@ def _listed(
         if not isinstance(uri, str) or not uri:
             raise ConfigError(f"row {position} with uri {uri!r}", "an address", "fill in the column uri")
         name = uri if row.get("id") in (None, "") else str(row["id"])
-        asked = _questions(row, questions, position)
-        own = _sampling(row, position)
+        asked = columns.questions(row, questions, position)
+        own = columns.sampling(row, position)
         passed = {f.name: row[f.name] for f in extra}
         video = name if row.get("video") in (None, "") else str(row["video"])
         job = Job(position, first, name, join(folder, uri), asked, own, passed, _why_skipped(uri), video)
@@ -202,39 +201,17 @@ def _listed(
     return Manifest(tuple(jobs), extra)
 
 
-def _sampling(row: Mapping[str, Any], position: int) -> dict[str, Any]:
-    """Tables keep whole numbers with gaps between them as 5.0."""
-    own = {key: row[key] for key in SAMPLING if row.get(key) is not None}
-    if isinstance(limit := own.get("limit"), float):
-        if not limit.is_integer():
-            raise ConfigError(f"row {position} with limit {limit:g}", "a whole number", "mend the row")
-        own["limit"] = int(limit)
-    return own
+def _check_passed(extra: Sequence[pa.Field]) -> None:
+    """Rows are written when their videos are done: a column that cannot be would cost that work."""
+    import pyarrow.parquet
 
-
-def _questions(row: Mapping[str, Any], default: Sequence[str], position: int) -> tuple[str, ...]:
-    if row.get("questions"):
-        own = row["questions"]
-        own = _from_json(own, position) if isinstance(own, str) and own.lstrip().startswith("[") else own
-        asked = tuple(own) if isinstance(own, list) else (str(own),)
-    elif row.get("question"):
-        asked = (str(row["question"]),)
-    else:
-        asked = tuple(default)
-    if not asked:
-        raise ConfigError(f"row {position} without a question", "--question, or a column question or questions", "say what to ask")
-    if wrong := [one for one in asked if not isinstance(one, str) or not one.strip()]:
-        raise ConfigError(f"row {position} with {wrong[0]!r} as a question", "texts", "say what to ask")
-    return asked
-
-
-def _from_json(text: str, position: int) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ConfigError(
-            f"row {position} with questions {text[:60]!r} ({error})", "a JSON list of texts", "mend the row"
-        ) from error
+    for one in extra:
+        try:
+            pyarrow.parquet.write_table(schema([one]).empty_table(), io.BytesIO())
+        except pa.ArrowException as error:
+            raise ConfigError(
+                f"a column {one.name} of type {one.type}, which cannot be written ({error})", "one that Parquet can hold", "drop it"
+            ) from error
 
 
 def _why_skipped(uri: str) -> str | None:

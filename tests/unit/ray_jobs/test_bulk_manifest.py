@@ -146,6 +146,49 @@ def test_a_csv_keeps_ids_and_addresses_as_they_are_written(tmp_path: Path) -> No
     assert [job.extra["note"] for job in (jobs[7], jobs[-2])] == ["0", "none"]
 
 
+def test_numbers_and_truth_may_be_written_as_tables_do(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(
+        "uri,every_frame,fps,start,end,limit\na.mp4,no,,1.5,3,\nb.mp4,yes,,,,7\nc.mp4,0,2,0,,\nd.mp4,,,,,\n"
+    )
+    sampled = [job.sampling for job in read_manifest(str(tmp_path / "t.csv"), ["who?"]).jobs]
+    assert sampled == [
+        {"every_frame": False, "start": 1.5, "end": 3.0},
+        {"every_frame": True, "limit": 7},
+        {"every_frame": False, "fps": 2.0, "start": 0.0},
+        {},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("head", "row", "told"),
+    [
+        ("start,end", "00:01:30,00:02:00", "row 0 with start"),
+        ("fps", "auto", "row 0 with fps 'auto'; expected frames a second as a number"),
+        ("end", "0:01", "row 0 with end '0:01'; expected seconds as a number"),
+        ("limit", "three", "row 0 with limit 'three'; expected a whole number"),
+        ("every_frame", "often", "row 0 with every_frame 'often'; expected true or false"),
+        ("fps", "inf", "row 0 with fps inf"),
+        ("fps", "true", "row 0 with fps True"),
+    ],
+)
+def test_a_cell_of_another_type_is_told_before_anything_begins(tmp_path: Path, head: str, row: str, told: str) -> None:
+    (tmp_path / "t.csv").write_text(f"uri,{head}\na.mp4,{row}\n")
+    with pytest.raises(ConfigError) as caught:
+        read_manifest(str(tmp_path / "t.csv"), ["who?"])
+    assert told in str(caught.value)
+
+
+def test_a_list_of_questions_is_one_in_either_column(tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_text(json.dumps({"uri": "a.mp4", "question": ["one?", "two?"]}))
+    assert read_manifest(str(tmp_path / "t.jsonl"), []).jobs[0].questions == ("one?", "two?")
+
+
+def test_a_column_that_no_table_of_results_can_hold_is_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_text(json.dumps({"uri": "a.mp4", "meta": {}}))
+    with pytest.raises(ConfigError, match="a column meta of type struct<>"):
+        read_manifest(str(tmp_path / "t.jsonl"), ["who?"])
+
+
 @pytest.mark.parametrize(
     ("row", "told"),
     [
