@@ -13,11 +13,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ray_jobs.recipes import Recipe
 from vglamm import books
 from vglamm.errors import EnvironmentProblem
+
+if TYPE_CHECKING:
+    from ray_jobs.recipes import Recipe
 
 log = logging.getLogger(__name__)
 TAG = "vglamm.run"
@@ -73,31 +75,40 @@ def window(report: dict[str, Any]) -> dict[str, float]:
     return means | {"samples_per_second": report["batch"] / max(means["seconds"], 1e-9)}
 
 
-def track_job(
-    uri: str,
-    experiment: str,
-    name: str,
-    settings: dict[str, Any],
-    summary: dict[str, Any],
-    pictures: Path | None = None,
-    files: Sequence[Path] = (),
-) -> str:
-    """One MLflow run for a bulk job: its settings, the numbers of its summary, the summary itself, sample pictures and ``files``.
-    uri: "local" (``mlflow.db`` beside the job's folder) or a server's. Returns the run's id."""
-    client, number = books.opened(_mlflow(), uri, Path(name).resolve().parent if "://" not in name else Path.cwd(), experiment)
-    run: str = client.create_run(number, tags={TAG: name}, run_name=name.rstrip("/").rsplit("/", 1)[-1]).info.run_id
-    for key, value in books.flat(settings).items():
-        client.log_param(run, key, value)
-    for key, value in books.flat(summary).items():
-        with contextlib.suppress(ValueError):
-            client.log_metric(run, _FOREIGN.sub("_", key.replace(":", ".")), float(value))
-    client.log_dict(run, summary, "summary.json")
-    if pictures is not None:
-        client.log_artifacts(run, str(pictures), "pictures")
-    for file in files:
-        client.log_artifact(run, str(file))
-    client.set_terminated(run, "FINISHED")
-    return run
+class JobBooks:
+    """Where a bulk job will be kept: opened before it begins, so that books that cannot be kept cost no work.
+
+    uri: "local" (``mlflow.db`` beside the job's folder ``name``), "off", or a server's. EnvironmentProblem if there are none.
+    """
+
+    def __init__(self, uri: str, experiment: str, name: str) -> None:
+        self.name, self.open = name, uri != "off"
+        if self.open:
+            folder = Path(name).resolve().parent if "://" not in name else Path.cwd()
+            self._client, self._experiment = books.opened(_mlflow(), uri, folder, experiment)
+
+    def keep(
+        self, settings: dict[str, Any], summary: dict[str, Any], pictures: Path | None = None, files: Sequence[Path] = ()
+    ) -> str | None:
+        """One MLflow run: the job's settings, the numbers of its summary, the summary itself, sample pictures and ``files``.
+        Returns the run's id. EnvironmentProblem if it cannot be kept."""
+        if not self.open:
+            return None
+        client, name = self._client, self.name.rstrip("/").rsplit("/", 1)[-1]
+        with books.kept(_mlflow()):
+            run: str = client.create_run(self._experiment, tags={TAG: self.name}, run_name=name).info.run_id
+            for key, value in books.flat(settings).items():
+                client.log_param(run, key, value)
+            for key, value in books.flat(summary).items():
+                with contextlib.suppress(ValueError):
+                    client.log_metric(run, _FOREIGN.sub("_", key.replace(":", ".")), float(value))
+            client.log_dict(run, summary, "summary.json")
+            if pictures is not None:
+                client.log_artifacts(run, str(pictures), "pictures")
+            for file in files:
+                client.log_artifact(run, str(file))
+            client.set_terminated(run, "FINISHED")
+        return run
 
 
 def _mlflow() -> Any:

@@ -100,27 +100,26 @@ class Run:
     """One MLflow run. uri: "local" (``mlflow.db`` in ``folder``) or a server's."""
 
     def __init__(self, uri: str, folder: Path, name: str, settings: dict[str, Any], tags: dict[str, str]) -> None:
-        self.client, experiment = books.opened(_mlflow(), uri, folder, "vglamm-serve")
-        self.id: str = self.client.create_run(experiment, tags=tags, run_name=name).info.run_id
-        for key, value in books.flat(settings).items():
-            self.client.log_param(self.id, key, value)
+        mlflow = _mlflow()
+        self.client, experiment = books.opened(mlflow, uri, folder, "vglamm-serve")
+        with books.kept(mlflow):
+            self.id: str = self.client.create_run(experiment, tags=tags, run_name=name).info.run_id
+            for key, value in books.flat(settings).items():
+                self.client.log_param(self.id, key, value)
 
     def log(self, numbers: dict[str, float], step: int) -> None:
         """EnvironmentProblem if the books cannot be reached."""
         from mlflow.entities import Metric
-        from mlflow.exceptions import MlflowException
 
         now = int(time.time() * 1000)
-        try:
+        with books.kept(_mlflow()):
             self.client.log_batch(self.id, metrics=[Metric(name, value, now, step) for name, value in numbers.items()])
-        except (MlflowException, OSError) as error:
-            raise EnvironmentProblem(
-                f"no MLflow ({type(error).__name__})", "one that takes metrics", "see to its server"
-            ) from error
 
     def close(self, summary: dict[str, Any], status: str = "FINISHED") -> None:
-        self.client.log_dict(self.id, summary, "summary.json")
-        self.client.set_terminated(self.id, status)
+        """As :meth:`log`."""
+        with books.kept(_mlflow()):
+            self.client.log_dict(self.id, summary, "summary.json")
+            self.client.set_terminated(self.id, status)
 
 
 def _mlflow() -> Any:

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from vglamm.errors import EnvironmentProblem
+
 LOCAL = "local"
 _LONGEST = 500
 _USER, _QUERY = re.compile(r"(?<=://)[^\s/'\"]*@"), re.compile(r"(?<=://)([^\s?'\"]*)\?[^\s'\"]*")
@@ -19,8 +21,27 @@ def opened(mlflow: Any, uri: str, folder: Path, experiment: str) -> tuple[Any, s
     """(client, id of the experiment, which is made if it is not there).
 
     uri: "local" (``mlflow.db``, SQLite, in ``folder``, with artifacts beside it) or a server's. Runs that start together, as the
-    first stages of the tiny model or the shares of a job do, open the same books.
+    first stages of the tiny model or the shares of a job do, open the same books. EnvironmentProblem if they cannot be.
     """
+    with kept(mlflow):
+        return _opened(mlflow, uri, folder, experiment)
+
+
+@contextmanager
+def kept(mlflow: Any) -> Iterator[None]:
+    """EnvironmentProblem for whatever keeps the books from being opened or written."""
+    try:
+        yield
+    except (mlflow.exceptions.MlflowException, OSError) as error:
+        told = bare(str(error).strip().partition("\n")[0])[:_LONGEST]
+        raise EnvironmentProblem(
+            f"books of the run that MLflow does not keep ({type(error).__name__}: {told})",
+            "local, off, or a server that answers; a folder is written sqlite:///FOLDER/mlflow.db",
+            "see to --tracking, or to MLFLOW_TRACKING_URI, which stands for it",
+        ) from error
+
+
+def _opened(mlflow: Any, uri: str, folder: Path, experiment: str) -> tuple[Any, str]:
     if uri != LOCAL:
         client = mlflow.MlflowClient(uri)
         return client, _experiment(mlflow, client, experiment, None)

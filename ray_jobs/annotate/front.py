@@ -22,6 +22,7 @@ from ray_jobs.annotate.profile import load_profile
 from ray_jobs.annotate.remote import Endpoint, annotate_at
 from ray_jobs.annotate.stages import Settings
 from ray_jobs.annotate.summary import Progress, Summary, unlike
+from ray_jobs.tracking import JobBooks
 from vglamm import annotation
 from vglamm.data.corpora import prompts
 from vglamm.errors import ConfigError, EnvironmentProblem
@@ -81,23 +82,30 @@ def named_questions(name: str, family: str) -> tuple[str, ...]:
     raise ConfigError(f"--ask {name}", "describe, or segment: and a list of names", "write it like segment:cat,dog")
 
 
-def run(asked: Asked, *, address: str | None, tracking: str, console: Console, endpoint: Endpoint | None = None) -> Summary:
-    """The whole job, shown on ``console``. address: of a Ray cluster, None for one of this machine. endpoint: what answers instead
-    of Ray, a server that runs already."""
+def run(
+    asked: Asked,
+    *,
+    address: str | None,
+    tracking: str,
+    console: Console,
+    endpoint: Endpoint | None = None,
+    show: Callable[[Summary], None],
+) -> Summary:
+    """The whole job, its progress shown on ``console``. address: of a Ray cluster, None for one of this machine. endpoint: what
+    answers instead of Ray, a server that runs already. show: is given what came of it, before books are kept."""
     job = job_of(asked, endpoint)
+    books = JobBooks(tracking, "vglamm-annotate", asked.out)
     if endpoint is None:
         load_config(asked.settings.model)  # what is wrong with it is told before Ray starts
         summary = drive(job, address=address, console=console)
     else:
         with _display(console) as watch:
             summary = annotate_at(job, endpoint, watch)
-    if tracking != "off":
-        from ray_jobs.tracking import track_job
-
-        with tempfile.TemporaryDirectory(prefix="vglamm-pictures-") as pictures:
-            if summary.rows:  # a share may be empty
-                _picture(asked.out, Path(pictures))
-            track_job(tracking, "vglamm-annotate", asked.out, job.identity(), summary.to_tree(), Path(pictures))
+    show(summary)
+    with tempfile.TemporaryDirectory(prefix="vglamm-pictures-") as pictures:
+        if summary.rows and books.open:  # a share may be empty
+            _picture(asked.out, Path(pictures))
+        books.keep(job.identity(), summary.to_tree(), Path(pictures))
     return summary
 
 

@@ -91,25 +91,26 @@ def on_ray(asked: Asked, *, address: str | None, console: Console) -> Annotate:
     return annotate
 
 
-def run(asked: Asked, *, address: str | None, tracking: str, console: Console) -> Outcome:
+def run(asked: Asked, *, address: str | None, tracking: str, console: Console, show: Callable[[Outcome], None]) -> Outcome:
     """The whole evaluation, its progress shown on ``console``.
 
-    address: of a Ray cluster, None for one of this machine. tracking: of MLflow, as for ``vglamm annotate``.
+    address: of a Ray cluster, None for one of this machine. tracking: of MLflow, as for ``vglamm annotate``. show: is given what
+    came of it, before books are kept.
     """
     from ray_jobs.annotate.profile import load_profile
+    from ray_jobs.tracking import JobBooks
     from vglamm import checkpoint
 
     asked.check()
+    books = JobBooks(tracking, "vglamm-evaluate", str(asked.out))
     model = checkpoint.identity(asked.model)  # what is wrong with it is told before Ray starts
     dtype = load_profile(asked.profile).dtype
     done = evaluate(asked, on_ray(asked, address=address, console=console), model=model, commit=commit(), dtype=dtype)
-    if tracking != "off":
-        from ray_jobs.tracking import track_job
-
-        settings = {"task": asked.cases.task, "split": asked.cases.split, "model": model, "profile": asked.profile}
-        settings |= {} if done.body is None else {"provenance": done.body["provenance"]}
-        files = () if done.body is None else tuple(done.files.values())  # a submission is too large to keep twice
-        track_job(tracking, "vglamm-evaluate", str(asked.out), settings, numbers(done), files=files)
+    show(done)
+    settings = {"task": asked.cases.task, "split": asked.cases.split, "model": model, "profile": asked.profile}
+    settings |= {} if done.body is None else {"provenance": done.body["provenance"]}
+    files = () if done.body is None else tuple(done.files.values())  # a submission is too large to keep twice
+    books.keep(settings, numbers(done), files=files)
     return done
 
 

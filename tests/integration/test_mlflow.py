@@ -15,14 +15,11 @@ import pytest
 
 from benchmarks.serving.endpoint import free_port, until
 from ray_jobs import recipes
-from ray_jobs.tracking import TAG, Tracker, track_job
+from ray_jobs.tracking import TAG, JobBooks, Tracker
 from serve.tracking import Run, pinned, weights
 from vglamm import checkpoint
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore:The ``noload`` loader:sqlalchemy.exc.SADeprecationWarning"),  # of MLflow's own
-]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +62,7 @@ def test_training_bulk_jobs_and_endpoints_keep_their_books_there(server: str, tm
         training.close()
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures" / "a.txt").write_text("a mask")
-    job = track_job(server, "vglamm-annotate", str(tmp_path / "out"), {"n": 1}, {"rows": {"ok": 3}}, tmp_path / "pictures")
+    job = JobBooks(server, "vglamm-annotate", str(tmp_path / "out")).keep({"n": 1}, {"rows": {"ok": 3}}, tmp_path / "pictures")
     start = Run(server, tmp_path, "laptop-tiny", {"port": 8000}, {"model.tiny": "tiny@0123"})
     start.log({"requests": 3.0}, 1)
     start.close({"numbers": {"requests": 3.0}})

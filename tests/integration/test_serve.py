@@ -24,8 +24,6 @@ from vglamm.walk import Walk, load
 pytestmark = [
     pytest.mark.ray,
     pytest.mark.timeout(900),
-    # MLflow's own use of sqlalchemy
-    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:sqlalchemy.exc.SADeprecationWarning"),
 ]
 
 SPLIT = small(

@@ -140,7 +140,6 @@ def short() -> Iterator[str]:
         yield folder
 
 
-@pytest.mark.filterwarnings("ignore:The ``noload`` loader:sqlalchemy.exc.SADeprecationWarning")  # of MLflow's own
 def test_the_command_starts_all_and_ctrl_c_leaves_nothing(
     talker: Path, clip: Path, tmp_path: Path, repository: Path, short: str
 ) -> None:

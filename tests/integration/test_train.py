@@ -25,9 +25,8 @@ __all__ = ["lines_preset", "lines_recipe"]  # fixtures
 pytestmark = [
     pytest.mark.ray,
     pytest.mark.timeout(600),
-    # Ray Data's own defaults, and MLflow's own use of sqlalchemy
+    # Ray Data's own defaults
     pytest.mark.filterwarnings("ignore:`use_(push_based_shuffle|polars|arrow_tensor_v2)` is deprecated:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:The ``noload`` loader:sqlalchemy.exc.SADeprecationWarning"),
 ]
 
 Make = Callable[..., Recipe]

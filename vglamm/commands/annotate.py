@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
@@ -12,6 +12,9 @@ from rich.text import Text
 from vglamm.commands.ask import Mode, token_in
 from vglamm.commands.screen import err, out
 from vglamm.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ray_jobs.annotate.summary import Summary
 
 
 def annotate(
@@ -84,9 +87,12 @@ def annotate(
         if dry_run:
             out().print(forecast(asked, endpoint))
             return
-        summary = front.run(asked, address=ray, tracking=tracking, console=err(), endpoint=endpoint)
-    out().print(front.told(summary))
-    out().print(Text(f"out       {target}", style="dim"))
+
+        def show(summary: Summary) -> None:
+            out().print(front.told(summary))
+            out().print(Text(f"out       {target}", style="dim"))
+
+        summary = front.run(asked, address=ray, tracking=tracking, console=err(), endpoint=endpoint, show=show)
     if summary.failed_share > max_failed:
         err().print(Text(f"{summary.failed_share:.1%} of the rows failed (--max-failed {max_failed:.1%})", style="red"))
         raise typer.Exit(1)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import Progress
@@ -15,6 +16,9 @@ from vglamm.commands.scores import numbers, write_json
 from vglamm.commands.scores import world as world_table
 from vglamm.commands.screen import err, out
 from vglamm.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ray_jobs.evaluate.corpora import Outcome
 
 WORLD = "world"
 _WORLD = ("count", "level", "difficulty", "controls", "device", "json")
@@ -132,16 +136,23 @@ def evaluate(
     texts = Texts(similarity, clair_url, clair_model, clair_key_env)
     how = (profile, mode.value, max_new_tokens, texts, seed or 0, submission, max_failed, retry_failed)
     asked = Asked(cases, model, target, *how)
-    done = corpora.run(asked, address=ray, tracking=tracking, console=err())
-    for table in numbers(done.body):
-        out().print(table)
-    for name, path in done.files.items():
-        out().print(Text(f"{name}  {path}", style="dim"))
+
+    def show(done: Outcome) -> None:
+        for table in numbers(done.body):
+            out().print(table)
+        _name(done.files)
+
+    done = corpora.run(asked, address=ray, tracking=tracking, console=err(), show=show)
     if done.failed_share > max_failed:
         kept = "" if done.files else "; no submission was written"
         told = f"{done.failed} of {done.cases} cases failed (--max-failed {max_failed:.1%}){kept}"
         err().print(Text(told, style="red"))
         raise typer.Exit(1)
+
+
+def _name(files: Mapping[str, Path]) -> None:
+    for name, path in files.items():
+        out().print(Text(f"{name}  {path}", style="dim"))
 
 
 def _refuse(context: typer.Context, task: str) -> None:
@@ -170,7 +181,9 @@ def _world(
     from ray_jobs.evaluate.world import WorldTask, evaluate_world
     from ray_jobs.evaluate.world import numbers as means
     from ray_jobs.evaluate.world import write as write_report
+    from ray_jobs.tracking import JobBooks
 
+    books = JobBooks(tracking, "vglamm-evaluate", str(target or WORLD))
     task = WorldTask(seed, count, level=level, difficulty=difficulty.value, controls=controls)
     with err().status(f"loading {model}"):
         walk = vglamm.load(model, device=device)
@@ -184,13 +197,9 @@ def _world(
     if json is not None:
         write_json(json, report)
         files["json"] = json
-    for name, path in files.items():
-        out().print(Text(f"{name}  {path}", style="dim"))
-    if tracking != "off":
-        from ray_jobs.tracking import track_job
-
-        settings = {"task": WORLD, "model": report["model"], **report["task"]}
-        track_job(tracking, "vglamm-evaluate", str(target or WORLD), settings, means(report), files=tuple(files.values()))
+    _name(files)
+    settings = {"task": WORLD, "model": report["model"], **report["task"]}
+    books.keep(settings, means(report), files=tuple(files.values()))
     if report["failed"]:
         told = f"{report['failed']} of {report['questions']} questions failed, those of the controls included"
         err().print(Text(told, style="red"))

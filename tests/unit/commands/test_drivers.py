@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from ray_jobs.evaluate.world import WorldTask
+from ray_jobs.tracking import JobBooks
 from tests.unit.commands.conftest import Run
 from tests.unit.metrics.test_world import scores
 from vglamm import convert as conversion
@@ -69,8 +71,14 @@ def test_evaluate_world_writes_the_same_report_twice_and_tells_mlflow(
         return {"task": asdict(task), "model": "m@1", "questions": 40, "failed": 0, **parts}
 
     monkeypatch.setattr("ray_jobs.evaluate.world.evaluate_world", evaluate_world)
-    tracked: list[tuple[object, ...]] = []
-    monkeypatch.setattr("ray_jobs.tracking.track_job", lambda *given, files: tracked.append((*given, *files)))
+    tracked: list[tuple[Any, ...]] = []
+
+    class Kept(JobBooks):
+        def keep(self, settings: Any, summary: Any, pictures: Path | None = None, files: Sequence[Path] = ()) -> None:
+            if self.open:
+                tracked.append((self.name, settings, summary, *files))
+
+    monkeypatch.setattr("ray_jobs.tracking.JobBooks", Kept)
     words = ("evaluate", "world", "--seed", 5, "--count", 2, "--difficulty", "easy", "--out", tmp_path / "out")
     contents = []
     for more in (("--tracking", "local"), ()):
@@ -84,11 +92,11 @@ def test_evaluate_world_writes_the_same_report_twice_and_tells_mlflow(
     assert f"- model: `{report['model']}`" in told
     assert [line for line in told.splitlines() if line.startswith("# ")] == ["# video", "# anchor"]
     assert told.count("## all kinds, all levels") == 2
-    [(where, experiment, name, settings, means, *files)] = tracked
-    assert (where, experiment, name) == ("local", "vglamm-evaluate", str(tmp_path / "out"))
-    assert settings["task"] == "world"  # type: ignore[index]
-    assert means["video/all/questions"] == report["video"]["questions"]  # type: ignore[index]
-    assert [path.name for path in files] == ["report.json", "report.md"]  # type: ignore[attr-defined]
+    [(name, settings, means, *files)] = tracked
+    assert name == str(tmp_path / "out")
+    assert settings["task"] == "world"
+    assert means["video/all/questions"] == report["video"]["questions"]
+    assert [path.name for path in files] == ["report.json", "report.md"]
 
 
 @pytest.mark.parametrize("controls", [True, False])

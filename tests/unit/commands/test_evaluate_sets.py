@@ -26,7 +26,9 @@ def called(monkeypatch: pytest.MonkeyPatch) -> Calls:
     def run(asked: Asked, **how: Any) -> corpora.Outcome:
         calls.append((asked, how))
         changes = {f"mevis/{asked.cases.split}/ab/0": LOST}
-        return corpora.evaluate(asked, oracle(asked.cases, changes), model="fake@0123")
+        done = corpora.evaluate(asked, oracle(asked.cases, changes), model="fake@0123")
+        how["show"](done)
+        return done
 
     monkeypatch.setattr(corpora, "run", run)
     return calls

@@ -60,7 +60,7 @@ def test_all_is_counted_and_two_are_asked(source: Path) -> None:
 
 def test_what_is_done_is_not_expected_again(source: Path) -> None:
     asked = asked_of(source)
-    run(asked, address=None, tracking="off", console=Console(file=io.StringIO()), endpoint=Spoken())
+    run(asked, address=None, tracking="off", console=Console(file=io.StringIO()), endpoint=Spoken(), show=[].append)
     text = told(asked, Spoken())
     assert "0; 6 are done" in text
     assert ["rows", "0"] in [line.split() for line in text.splitlines()]

@@ -19,6 +19,7 @@ from ray_jobs.annotate.profile import load_profile
 from ray_jobs.annotate.run import BulkJob
 from ray_jobs.annotate.stages import Settings
 from ray_jobs.annotate.summary import Progress, Summary
+from ray_jobs.tracking import JobBooks
 from tests import fakes
 from tests.unit.ray_jobs.test_bulk_remote import Spoken
 from vglamm.errors import ConfigError, EnvironmentProblem
@@ -81,11 +82,18 @@ def test_a_share_is_read(tmp_path: Path, model: str, given: str | None, shares: 
 
 
 def test_a_share_without_videos_ends_well_and_is_tracked(tmp_path: Path, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    tracked: list[object] = []
-    monkeypatch.setattr("ray_jobs.tracking.track_job", lambda *told: tracked.append(told))
+    told: list[object] = []
+    monkeypatch.setattr(JobBooks, "keep", lambda self, *kept: told.append("kept"))
     empty, console = asked(tmp_path, model, shard="2/2"), Console(file=io.StringIO())
-    done = front.run(empty, address=None, tracking="local", console=console, endpoint=Spoken())
-    assert (done.rows, done.failed_share, len(tracked)) == ({}, 0.0, 1)
+    done = front.run(empty, address=None, tracking="local", console=console, endpoint=Spoken(), show=told.append)
+    assert (done.rows, done.failed_share, told) == ({}, 0.0, [done, "kept"])
+
+
+def test_books_that_cannot_be_opened_are_told_before_anything_is_asked(tmp_path: Path, model: str) -> None:
+    endpoint, console = Spoken(), Console(file=io.StringIO())
+    with pytest.raises(EnvironmentProblem, match=r"a folder is written sqlite:///FOLDER/mlflow\.db"):
+        front.run(asked(tmp_path, model), address=None, tracking=f"file:{tmp_path}", console=console, endpoint=endpoint, show=print)
+    assert endpoint.asked == []
 
 
 @pytest.mark.parametrize("given", ["0/2", "3/2", "2", "a/b", "-1/2", "/"])

@@ -10,9 +10,6 @@ from mlflow import MlflowClient
 from ray_jobs.recipes import Recipe
 from ray_jobs.tracking import TAG, Tracker, window
 
-# MLflow's own use of sqlalchemy
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:sqlalchemy.exc.SADeprecationWarning")
-
 
 def report(step: int, **more: Any) -> dict[str, Any]:
     lines = [

@@ -16,9 +16,6 @@ from tests import fakes
 from vglamm import checkpoint
 from vglamm.errors import CheckpointError, EnvironmentProblem
 
-# MLflow's own use of sqlalchemy
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:sqlalchemy.exc.SADeprecationWarning")
-
 
 def test_a_run_has_its_settings_its_minutes_and_its_end(tmp_path):
     run = Run("local", tmp_path, "laptop-tiny", {"profile": {"name": "laptop", "replicas": [1, 2]}}, {"model.tiny": "tiny@0123"})
