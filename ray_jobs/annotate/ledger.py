@@ -29,6 +29,7 @@ from pyarrow import parquet
 
 from vglamm import annotation
 from vglamm.annotation import Annotation
+from vglamm.books import flat
 from vglamm.errors import ConfigError, EnvironmentProblem
 from vglamm.places import Place
 
@@ -93,10 +94,9 @@ class Ledger:
                 )
             return False
         known = json.loads(at.read())
-        if changed := [name for name in sorted(set(known) | set(wanted)) if known.get(name) != wanted.get(name)]:
-            told = "; ".join(f"{name}: {_short(known.get(name))} there, {_short(wanted.get(name))} now" for name in changed)
+        if known != wanted:
             raise ConfigError(
-                f"another run in {self.place.text} ({told})",
+                f"another run in {self.place.text} ({_changes(known, wanted)})",
                 "the same videos, questions, model and sampling",
                 "choose another --out",
             )
@@ -133,6 +133,15 @@ class Ledger:
         they cannot be written."""
         name = (_AGAIN if position in self.again else _ROWS).format(position)
         self._put(name, self._bytes(annotation.table(rows, self.extra)))
+
+    def check_shared(self) -> None:
+        """EnvironmentProblem where this folder is not the run's, as on a node whose disk is another than the driver's."""
+        if not self.place.inside("run.json").is_file():
+            raise EnvironmentProblem(
+                f"{self.place.text}, which this node does not share with the others",
+                "a folder that every node sees, or one like s3://BUCKET/NAME",
+                "choose another --out; a part that was not written is done again",
+            )
 
     def _put(self, name: str, data: bytes) -> None:
         place = self.place.inside(name)
@@ -217,6 +226,8 @@ def _name(position: int) -> str:
     return os.path.basename(_ROWS.format(position))
 
 
-def _short(value: Any) -> str:
-    text = json.dumps(value, sort_keys=True)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+def _changes(known: dict[str, Any], wanted: dict[str, Any]) -> str:
+    theirs, ours = flat(known), flat(wanted)
+    changed = [name for name in sorted({*theirs, *ours} - {"manifest"}) if theirs.get(name) != ours.get(name)]
+    told = [f"{name}: {theirs.get(name, 'nothing')} there, {ours.get(name, 'nothing')} now" for name in changed]
+    return "; ".join(told if known.get("manifest") == wanted.get("manifest") else ["other videos or questions", *told])

@@ -98,9 +98,9 @@ class Manifest:
 def read_manifest(source: str, questions: Sequence[str], out: str | None = None) -> Manifest:
     """source: a folder, a glob, one media file, or a table (Parquet, JSONL, CSV) with a column ``uri`` and, as it likes, ``id``,
     ``video``, ``question`` or ``questions``, those of :mod:`ray_jobs.annotate.columns` and columns to pass through; local or any
-    address that pyarrow or fsspec knows. questions: asked of every video that the table gives none. out: where results go, and beside which they
-    are tracked; that is no source, or a second run would find the first. ConfigError for nothing found, no question, doubled ids or
-    a column of our own."""
+    address that pyarrow or fsspec knows. questions: asked of every video that the table gives none. out: where results go, and
+    beside which they are tracked; that is no source, or a second run would find the first. ConfigError for nothing found, no
+    question, doubled ids or a column of our own."""
     place = Place.of(source)
     if os.path.splitext(place.path)[1].lower() in TABLES:
         table = _table(place)

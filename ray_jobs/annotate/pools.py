@@ -35,7 +35,7 @@ class Actor:
         import torch
 
         torch.set_num_threads(profile.pools[name].threads)
-        self.name, self.board, self.ledger = name, board, ledger
+        self.name, self.board, self.ledger, self.shared = name, board, ledger, False
         device = _device(profile)
         self.where = {"node": _node(), "pid": os.getpid(), "gpus": _gpus(), "gpu_share": _gpu_share(), "device": device}
         made = {
@@ -66,12 +66,18 @@ class Actor:
             after, rows = self._rows(parcel)
             told = _told(self._signed(after, "pixel"), rows)
             try:
+                self._check_shared()
                 self.ledger.write(parcel.position, rows)
             except EnvironmentProblem as error:  # raised here it would be taken for a lost worker
                 told = {UNWRITTEN: [error.got, error.expected, error.fix]}
             self._note("pixel", [after], time.perf_counter() - began)
             receipts.append({"position": parcel.position, "told": json.dumps(told)})
         return pa.Table.from_pylist(receipts, schema=RECEIPT)
+
+    def _check_shared(self) -> None:
+        if not self.shared:
+            self.ledger.check_shared()
+            self.shared = True
 
     def _rows(self, parcel: Parcel) -> tuple[Parcel, list[Annotation]]:
         assert self.ground is not None, "a pool that ends in pixel"

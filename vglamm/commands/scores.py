@@ -55,9 +55,10 @@ def _cell(name: str, group: dict[str, Any]) -> str:
 
 def numbers(body: dict[str, Any] | None) -> Iterator[Table]:
     """A table for each group of cases of a report of :mod:`vglamm.metrics.report`: both modes beside the paper. None has none."""
+    paper_is = (body or {"paper": ""})["paper"]
     for section in (body or {"sections": []})["sections"]:
         title = f"{section['group'] or 'all cases'}: {section['cases']}"
-        table = Table("", "published", "corrected", "paper", title=title, header_style="bold", title_justify="left")
+        table = Table("", "published", "corrected", paper_is, title=title, header_style="bold", title_justify="left")
         for row in section["rows"]:
             digits = 2 if row["unit"] else 3
             paper = "" if row["paper"] is None else f"{row['paper']:.{digits}f}"

@@ -69,6 +69,11 @@ PUBLISHED: Mapping[str, tuple[PublishedRow, ...]] = {
 }
 
 
+SPLITS: Mapping[str, str] = {"gcg": "val", "mevis": "valid", "ref_youtube_vos": "valid", "ref_davis17": "valid", "vidstg": "test"}
+"""Of which split of a task its rows were published. Numbers on another one, such as those that can be scored without the set's
+server, are no match for them."""
+
+
 def published_rows(task: str) -> tuple[PublishedRow, ...]:
     """The rows of a task; () where nothing was published."""
     return PUBLISHED.get(task, ())

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from vglamm.errors import ConfigError
-from vglamm.metrics.published import OURS, published_rows
+from vglamm.metrics.published import OURS, SPLITS, PublishedRow, published_rows
 from vglamm.metrics.score import FAILED, OK, SKIPPED, Measure, Number, Record, Section
 from vglamm.metrics.tasks import Settings, Task
 
@@ -49,7 +49,9 @@ def build(task: Task, records: Iterable[Record], provenance: Provenance, setting
     if twice := [name for name, count in Counter(record.id for record in ordered).items() if count > 1]:
         raise ConfigError(f"several records of {twice[0]!r}", "one for each case", "score each case once")
     part = task.summarise(ordered, settings)
-    rows = published_rows(task.tables)
+    rows, published_on = published_rows(task.tables), SPLITS.get(task.tables)
+    elsewhere = published_on not in (None, provenance.split)
+    unlike = f"The paper's numbers are of the split {published_on}, these cases are of {provenance.split or 'another'}: no match."
     body = {
         "format": FORMAT,
         "version": VERSION,
@@ -58,10 +60,11 @@ def build(task: Task, records: Iterable[Record], provenance: Provenance, setting
         "provenance": asdict(provenance),
         "cases": _cases(ordered),
         "bootstrap": asdict(settings.resampling),
-        "sections": [_section(section, ordered, task.tables) for section in part.sections],
+        "sections": [_section(section, ordered, rows) for section in part.sections],
         "tables": [asdict(row) for row in rows],
+        "paper": f"paper, on {published_on}" if elsewhere else "paper",
         "judges": dict(part.judges),
-        "notes": list(part.notes),
+        "notes": [*part.notes, *([unlike] if elsewhere else [])],
     }
     rounded: Body = _rounded(body)
     return rounded
@@ -83,7 +86,14 @@ def to_markdown(body: Body) -> str:
         f"In brackets: {percent} intervals, bootstrap over videos, {bootstrap['resamples']} resamples, seed {bootstrap['seed']}."
     )
     for section in body["sections"]:
-        lines += ["", f"## {_escape(section['group'] or 'All cases')}", "", f"{section['cases']} cases.", "", *_table(section)]
+        lines += [
+            "",
+            f"## {_escape(section['group'] or 'All cases')}",
+            "",
+            f"{section['cases']} cases.",
+            "",
+            *_table(section, body["paper"]),
+        ]
     if others := _others(body):
         lines += ["", "## As published", "", *others]
     if body["judges"]:
@@ -107,8 +117,8 @@ def _cases(records: Sequence[Record]) -> Body:
     }
 
 
-def _section(section: Section, records: Sequence[Record], tables: str) -> Body:
-    ours = next((row.numbers for row in published_rows(tables) if row.model == OURS), {})
+def _section(section: Section, records: Sequence[Record], published: Sequence[PublishedRow]) -> Body:
+    ours = next((row.numbers for row in published if row.model == OURS), {})
     # a table may tell of one group alone; where a run has that group alone, all its cases are the group
     groups = sorted({record.group for record in records})
     group = section.group or (groups[0] if len(groups) == 1 else "")
@@ -156,8 +166,8 @@ def _reasons(name: str, cases: Body) -> str:
     return f"; {sum(found.values())} {name} ({', '.join(f'{_escape(reason)} {count}' for reason, count in sorted(found.items()))})"
 
 
-def _table(section: Body) -> list[str]:
-    lines = [f"| | published | n | corrected | n | {OURS}'s paper |", "|---|---|---|---|---|---|"]
+def _table(section: Body, paper_is: str) -> list[str]:
+    lines = [f"| | published | n | corrected | n | {OURS}'s {paper_is} |", "|---|---|---|---|---|---|"]
     for row in section["rows"]:
         title = _escape(row["title"]) + (" (%)" if row["unit"] else "")
         digits = 2 if row["unit"] else 3

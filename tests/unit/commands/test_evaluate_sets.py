@@ -69,6 +69,7 @@ def test_both_modes_are_shown_beside_the_paper(called: Calls, run: Run, tmp_path
     row = next(line for line in captured.out.splitlines() if "J&F" in line)
     assert row.count("66.67  66.67 to 66.67") == 2, "one video: its interval is a point"
     assert "45.15" in row
+    assert "on valid" in captured.out, "and not on valid_u, as here"
     assert "1 of 3 cases failed" in " ".join(captured.err.split())
     assert (tmp_path / "out" / "report.md").is_file()
     assert run("evaluate", "mevis", "--data", tmp_path, "--out", tmp_path / "out", "--max-failed", "0.5") == 0
@@ -122,6 +123,6 @@ def test_a_number_that_was_not_computed_says_why() -> None:
     none = {"value": None, "low": None, "high": None, "n": 0, "note": "not computed: no java"}
     alone = {"value": 0.5, "low": None, "high": None, "n": 1, "note": ""}
     row = {"title": "METEOR", "measure": "meteor", "unit": "", "published": none, "corrected": alone, "paper": 0.103}
-    (table,) = numbers({"sections": [{"group": "", "cases": 1, "rows": [row]}]})
+    (table,) = numbers({"paper": "the paper", "sections": [{"group": "", "cases": 1, "rows": [row]}]})
     assert [list(column.cells) for column in table.columns] == [["METEOR"], ["not computed: no java"], ["0.500"], ["0.103"]]
     assert list(numbers(None)) == []

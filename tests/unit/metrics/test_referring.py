@@ -126,13 +126,16 @@ def test_images():
 
 def test_images_that_failed_add_their_truth_to_the_union_in_corrected_mode_alone():
     case, lost = case_of(block(1, LEFT), "a", video="a"), case_of(block(1, LEFT, RIGHT), "b", video="b")
-    broken = case_of(block(1, LEFT), "c", video="c", problem=CorpusError("no file", "a file", "get it"))
-    records = [score_image(case, answered(case, block(1, LEFT))), score_image(lost, failed(lost)), score_image(broken, None)]
+    missing = case_of(block(1, LEFT), "c", video="c", problem=CorpusError("no file", "a file", "get it"))
+    broken = Case("d", "d", Media("d.jpg"), "What?", Truth(("it",), frames=1), problem=CorpusError("no mask", "a mask", "get it"))
+    records = [score_image(case, answered(case, block(1, LEFT))), score_image(lost, failed(lost))]
+    records += [score_image(missing, None), score_image(broken, None)]
+    assert [record.left_out for record in records[2:]] == ["CorpusError", "CorpusError"]
     part = summarise_images(records, QUICK)
     ciou, giou = part.sections[0].rows
     assert (ciou.published.value, ciou.published.n) == (100, 1)
-    assert (ciou.corrected.value, ciou.corrected.n) == (pytest.approx(100 / 3), 2)
-    assert giou.corrected.value == pytest.approx(100 / 3)
+    assert (ciou.corrected.value, ciou.corrected.n) == (pytest.approx(100 / 4), 3)
+    assert giou.corrected.value == pytest.approx(100 / 4)
     assert "1 cases whose true mask cannot be read" in part.notes[1]
 
 

@@ -16,6 +16,10 @@ QUICK = Settings(Resampling(resamples=50), Judges("exact", java=False))
 TOLD = Provenance("tiny-0123", "conf", "mani", "valid_u", "c0ffee", {"run": 7}, {"precision": "fp32"})
 
 
+def on(split: str) -> Provenance:
+    return replace(TOLD, split=split)
+
+
 def mevis_records() -> list[Record]:
     task = find_task("mevis")
     whole, wrong, lost, broken = (case_of(block(2, LEFT), f"mevis/valid_u/v/{i}", video=f"v{i // 2}") for i in range(4))
@@ -38,7 +42,7 @@ def test_the_same_records_in_any_order_give_the_same_bytes():
 
 
 def test_what_the_report_counts():
-    body = build(find_task("mevis"), mevis_records(), TOLD, QUICK)
+    body = build(find_task("mevis"), mevis_records(), on("valid"), QUICK)
     assert body["cases"] == {
         "total": 4,
         "answered": 2,
@@ -55,8 +59,19 @@ def test_what_the_report_counts():
     assert body["tables"][0]["model"] == OURS
 
 
+def test_tables_of_another_split_say_so():
+    body = build(find_task("mevis"), mevis_records(), TOLD, QUICK)
+    assert "| n | VideoGLaMM's paper, on valid |\n" in to_markdown(body)
+    assert body["notes"][-1] == "The paper's numbers are of the split valid, these cases are of valid_u: no match."
+    same = build(find_task("mevis"), mevis_records(), on("valid"), QUICK)
+    assert "| n | VideoGLaMM's paper |\n" in to_markdown(same)
+    assert "no match" not in str(same["notes"])
+    lone = Record("hcstvg/val/0", "v", published={"gt_viou": 0.4}, corrected={"gt_viou": 0.4})
+    assert "no match" not in str(build(find_task("hcstvg"), [lone], TOLD, QUICK)["notes"]), "nothing was published"
+
+
 def test_the_markdown():
-    text = to_markdown(build(find_task("mevis"), mevis_records(), TOLD, QUICK))
+    text = to_markdown(build(find_task("mevis"), mevis_records(), on("valid"), QUICK))
     assert text.startswith("# MeViS\n\n- model: `tiny-0123`\n- config: `conf`\n")
     assert "- seed of run: `7`\n- precision: `fp32`\n" in text
     assert "4 cases, 2 answered; 2 failed (CorpusError 1, VideoUnreadable 1).\n" in text
@@ -73,20 +88,20 @@ def test_a_table_of_one_group_stands_beside_that_group_alone():
         Record(f"vidstg/test/{i}", "v", kind, published={"gt_viou": 0.4}, corrected={"gt_viou": 0.4})
         for i, kind in enumerate(("interrogative", "declarative"))
     ]
-    body = build(task, records, TOLD, QUICK)
+    body = build(task, records, on("test"), QUICK)
     assert [(s["group"], s["rows"][0]["paper"]) for s in body["sections"]] == [
         ("", None),
         ("declarative", None),
         ("interrogative", 39.66),
     ]
-    assert build(task, records[:1], TOLD, QUICK)["sections"][0]["rows"][0]["paper"] == 39.66
+    assert build(task, records[:1], on("test"), QUICK)["sections"][0]["rows"][0]["paper"] == 39.66
     assert body["sections"][0]["rows"][1]["published"]["note"] == "not computed: no case has it"
 
 
 def test_conversations_are_reported_too():
     case = case_of(block(2, LEFT), "mevis_gcg/valid_u/v", phrases=("a | <man>",), caption="A man")
     records = [find_task("gcg").score(case, failed(case, "Time|Out"))]
-    body = build(find_task("gcg"), records, TOLD, QUICK)
+    body = build(find_task("gcg"), records, on("val"), QUICK)
     rows = {row["measure"]: row for row in body["sections"][0]["rows"]}
     assert {name: row["paper"] for name, row in rows.items() if row["paper"]} == {
         "miou": 62.34,

@@ -53,8 +53,26 @@ def test_the_same_run_is_recognised_and_another_refused(ledger: Ledger) -> None:
     assert not Path(ledger.place.path).exists(), "to look is not to claim"
     assert ledger.claim({"model": "m", "settings": {"fps": 1}}) is False
     assert ledger.claim({"model": "m", "settings": {"fps": 1}}) is True
-    with pytest.raises(ConfigError, match=r'another run.*settings: {"fps": 1} there, {"fps": 2} now'):
+    with pytest.raises(ConfigError, match=r"another run in .*out \(settings.fps: 1 there, 2 now\)"):
         ledger.claim({"model": "m", "settings": {"fps": 2}})
+
+
+def test_what_is_unlike_is_named_also_among_much(ledger: Ledger) -> None:
+    def wanted(manifest: str, **sampling: float | None) -> dict[str, object]:
+        return {"manifest": manifest, "settings": {"limits": {f"of {n}": 2**40 for n in range(30)}, "sampling": sampling}}
+
+    ledger.claim(wanted("a", fps=None))
+    with pytest.raises(ConfigError, match=r"\(settings.sampling.fps: None there, 2.0 now\)"):
+        ledger.claim(wanted("a", fps=2.0))
+    with pytest.raises(ConfigError, match=r"\(other videos or questions\)"):
+        ledger.claim(wanted("b", fps=None))
+
+
+def test_a_folder_that_a_node_does_not_share_is_told(ledger: Ledger) -> None:
+    with pytest.raises(EnvironmentProblem, match="does not share"):
+        ledger.check_shared()
+    ledger.claim({})
+    ledger.check_shared()
 
 
 def test_a_folder_with_other_things_is_not_taken(tmp_path: Path, ledger: Ledger) -> None:

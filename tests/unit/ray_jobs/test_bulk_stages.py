@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from ray_jobs.annotate.fill import parcel_of
+from ray_jobs.annotate.ledger import Ledger
 from ray_jobs.annotate.manifest import read_manifest
 from ray_jobs.annotate.parcel import Parcel
+from ray_jobs.annotate.pools import UNWRITTEN, Actor
 from ray_jobs.annotate.profile import load_profile
 from ray_jobs.annotate.remote import rows_from
 from ray_jobs.annotate.run import BulkJob
@@ -22,7 +24,10 @@ from serve.client import Answered
 from tests import fakes
 from tests.unit.media.clips import encode
 from tests.unit.ray_jobs.test_bulk_remote import Spoken
+from tests.unit.test_annotation import an_annotation
+from vglamm.annotation import Annotation
 from vglamm.errors import VideoUnreadable
+from vglamm.places import Place
 
 
 def parcels(*names: str) -> list[Parcel]:
@@ -129,3 +134,28 @@ class Refusing(Spoken):
 
     def answers(self, path: str, *given: object) -> Iterator[Answered]:
         raise VideoUnreadable("noise", "a video", "look at it")
+
+
+class Elsewhere(Actor):
+    """A pixel actor on a node with a disk of its own."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger, self.shared, self.where = ledger, False, {"node": "b", "pid": 1}
+
+    def _rows(self, parcel: Parcel) -> tuple[Parcel, list[Annotation]]:
+        return parcel, [an_annotation(position=parcel.position)]
+
+    def _note(self, *_: object) -> None:
+        pass
+
+
+def test_rows_are_not_left_on_a_disk_that_the_driver_does_not_see(tmp_path: Path) -> None:
+    ledger = Ledger(Place.of(tmp_path / "out"), 2)
+    plain: dict[str, Any] = {"replies": [], "timings": {}}
+    receipts = Elsewhere(ledger)._grounded([Parcel(3, plain)])
+    assert "does not share" in json.loads(receipts.column("told")[0].as_py())[UNWRITTEN][0]
+    assert not (tmp_path / "out").exists()
+    ledger.claim({})
+    receipts = Elsewhere(ledger)._grounded([Parcel(3, plain)])
+    assert json.loads(receipts.column("told")[0].as_py())["rows"] == 1
+    assert (tmp_path / "out" / "rows" / "00000003.parquet").is_file()
