@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
 from urllib.request import url2pathname
@@ -150,6 +150,14 @@ class Place:
 def local_path(uri: str) -> str:
     """The path of a ``file://`` address, as ``Path.as_uri()`` writes it; anything else as it is."""
     return url2pathname("/" + uri.removeprefix("file://").partition("/")[2]) if uri.startswith("file://") else uri
+
+
+def ends_below(folder: Path, uri: str) -> Iterator[Path]:
+    """Where a file may be that was read elsewhere and whose folder, or one above it, was copied to ``folder``: the whole path of
+    its address below that, then shorter and shorter ends, the last part at last. Nowhere for an address without a name."""
+    path = uri.partition("://")[2] if "://" in uri and not uri.startswith("file://") else local_path(uri)
+    parts = [part for part in PurePosixPath(path.replace("\\", "/")).parts if part not in ("/", ".", "..")]
+    yield from (folder.joinpath(*parts[first:]) for first in range(len(parts)))
 
 
 def join(folder: str | None, uri: str) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from vglamm.annotation import Annotation
 from vglamm.errors import VideoNotFound
 from vglamm.export.place import safe_name
-from vglamm.places import local_path, sha256
+from vglamm.places import ends_below, local_path, sha256
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Sources:
     def find(self, row: Annotation) -> Path:
         """The local file (or folder of frames) that the row is about.
 
-        In a folder it is looked for by the path in ``row.uri`` if that is relative, by its last part, and by ``row.video`` with
-        any suffix. It counts only if its SHA-256 is the row's: masks on another video would be wrong without a sign of it.
+        In a folder it is looked for by the path in ``row.uri``, by shorter and shorter ends of it, and by ``row.video`` with any
+        suffix. It counts only if its SHA-256 is the row's: masks on another video would be wrong without a sign of it.
         Raises VideoNotFound.
         """
         looked, others = list[str](), list[str]()
@@ -37,15 +37,12 @@ class Sources:
         )
 
     def _places(self, row: Annotation) -> Iterator[Path]:
-        uri = local_path(row.uri)
         if self.folder is None:
+            uri = local_path(row.uri)
             if "://" not in uri:
                 yield Path(uri)
             return
-        path = PurePosixPath(uri.partition("://")[2] or uri)
-        if "://" not in uri and not path.is_absolute() and ".." not in path.parts:
-            yield self.folder / path
-        yield self.folder / path.name
+        yield from ends_below(self.folder, row.uri)
         if row.video == safe_name(row.video):
             yield from sorted(found for found in self.folder.glob("*") if found.stem == row.video or found.name == row.video)
 

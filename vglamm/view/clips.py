@@ -6,7 +6,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from vglamm.annotation import Annotation
 from vglamm.answer import Answer
 from vglamm.errors import VideoFrameError, VideoNotFound
 from vglamm.media import player
-from vglamm.places import local_path, sha256
+from vglamm.places import ends_below, local_path, sha256
 
 Content = tuple[str, bytes]
 """A media type and what is of it."""
@@ -50,13 +50,11 @@ def find(uri: str, folder: Path | None) -> Path:
 
     Nothing is fetched: VideoNotFound for a uri of another machine, and for what is not there.
     """
-    remote = "://" in uri and not uri.startswith("file://")
-    path = uri.partition("://")[2] if remote else local_path(uri)
-    ends = [part for part in PurePosixPath(path.replace("\\", "/")).parts if part not in ("/", ".", "..")]
-    if folder is not None:
-        for first in range(len(ends)):
-            if _is_there(candidate := folder.joinpath(*ends[first:])):
-                return candidate
+    ends = list(ends_below(folder or Path(), uri))
+    for candidate in ends if folder else ():
+        if _is_there(candidate):
+            return candidate
+    remote, path = "://" in uri and not uri.startswith("file://"), local_path(uri)
     if not remote and ends and _is_there(path):
         return Path(path)
     got = f"{uri}, which is not on this machine" if remote else f"no file or folder of frames at {path}"

@@ -70,6 +70,15 @@ def test_a_relative_address_is_kept_below_the_folder(clip: Path) -> None:
     assert Sources(clip.parent).find(about(moved, uri="sub/a.mp4")) == moved
 
 
+@pytest.mark.parametrize("uri", ["/elsewhere/videos/sub/a.mp4", "s3://bucket/sub/a.mp4"])
+def test_of_two_of_one_name_the_one_below_its_own_folder_is_taken(clip: Path, uri: str) -> None:
+    (clip.parent / "sub").mkdir()
+    moved = clip.rename(clip.parent / "sub" / "a.mp4")
+    assert Sources(clip.parent).find(about(moved, uri=uri)) == moved
+    clip.write_bytes(b"another video of that name")
+    assert Sources(clip.parent).find(about(moved, uri=uri)) == moved
+
+
 def test_another_video_of_that_name_is_refused(clip: Path, tmp_path: Path) -> None:
     row = about(clip)
     clip.write_bytes(clip.read_bytes() + b"!")
