@@ -25,7 +25,7 @@ def test_the_weights_fit_into_the_package() -> None:
 
 @pytest.fixture(scope="module")
 def report() -> dict:
-    return evaluate_world(vglamm.load("tiny"), WorldTask(SEED, 40, level="shapes"))
+    return evaluate_world(vglamm.load("tiny"), WorldTask(SEED, 30, level="shapes"))
 
 
 def group(report: dict, kind: str | None) -> dict:
