@@ -92,7 +92,7 @@ class Ledger:
                     f"{self.place.text}, which has files but no run.json", "a new or empty folder", "choose another --out"
                 )
             return False
-        known = json.loads(at.read())
+        known = _with_later_limits(json.loads(at.read()), wanted)
         if changed := [name for name in sorted(set(known) | set(wanted)) if known.get(name) != wanted.get(name)]:
             told = "; ".join(f"{name}: {_short(known.get(name))} there, {_short(wanted.get(name))} now" for name in changed)
             raise ConfigError(
@@ -215,6 +215,15 @@ def _renewed(old: pa.Table, new: pa.Table) -> pa.Table:
 
 def _name(position: int) -> str:
     return os.path.basename(_ROWS.format(position))
+
+
+def _with_later_limits(known: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
+    """What is known of a run, with the limits that were added since it began as they are now: nobody chose them then, and what is
+    within them gets the rows that it would have got."""
+    settings, now = known.get("settings"), wanted.get("settings", {}).get("limits")
+    if not isinstance(settings, dict) or "limits" not in settings or now is None:
+        return known
+    return known | {"settings": settings | {"limits": now | settings["limits"]}}
 
 
 def _short(value: Any) -> str:

@@ -94,7 +94,7 @@ def _image(path: str, kind: str, limits: Limits) -> dict[str, Any]:
     try:
         with Image.open(path, formats=[kind]) as image:
             width, height = image.size
-            limits.check("pixels", width * height)
+            limits.check_size(width, height)
             turned = image.getexif().get(0x0112) in (5, 6, 7, 8)  # these swap width and height
             shown = getattr(image, "n_frames", 1)
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
@@ -163,14 +163,14 @@ def _check_refused_size(path: str, limits: Limits) -> None:
 
     resource.setrlimit(resource.RLIMIT_AS, (min(_ASKING_BYTES, limits.memory), limits.memory))
     with opened(path, 2**31 - 1) as (_, stream):
-        limits.check("pixels", stream.codec_context.width * stream.codec_context.height)
+        limits.check_size(stream.codec_context.width, stream.codec_context.height)
 
 
 def _header(container: Any, stream: Any, limits: Limits) -> dict[str, Any]:
     """What the container's header says, checked against the limits before the first picture is decoded."""
     limits.check("streams", len(container.streams))
     context = stream.codec_context
-    limits.check("pixels", context.width * context.height)
+    limits.check_size(context.width, context.height)
     seconds = 0.0
     if stream.duration is not None:
         seconds = float(stream.duration * stream.time_base)
@@ -191,7 +191,7 @@ def _shown(frame: Any, stream: Any, limits: Limits) -> dict[str, Any]:
     matrix = next((bytes(data) for data in frame.side_data if data.type.name == "DISPLAYMATRIX"), None)
     way = Orientation() if matrix is None else from_display_matrix(matrix)
     aspect = float(stream.sample_aspect_ratio or 1) or 1.0
-    limits.check("pixels", frame.width * aspect * frame.height)
+    limits.check_size(frame.width * aspect, frame.height)
     width, height = display_size(frame.width, frame.height, aspect, way)
     return {
         "width": width, "height": height, "rotation": way.rotation or 0, "mirrored": way.rotation is None,

@@ -201,7 +201,7 @@ def open_video(
         limits = limits or Limits()
         found = ArraySource(source, fps if fps is not None else 0.0)
         limits.check("frames", len(found))
-        limits.check("pixels", found.info.width * found.info.height)
+        limits.check_size(found.info.width, found.info.height)
         return found
     if os.path.isdir(source):
         from vglamm.media.folder import open_folder  # it builds on VideoSource of this module

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -80,6 +81,21 @@ def test_a_picture_bomb_is_refused(tmp_path: Path) -> None:
     Image.new("1", (16000, 16000)).save(path)
     with pytest.raises(VideoTooLarge, match="pixels"):
         probe(path)
+
+
+@pytest.mark.parametrize("kind", ["png", "coded", "shown"])
+def test_a_strip_is_refused(tmp_path: Path, kind: str) -> None:
+    """A few hundred bytes, which the tower that scales the shorter side would make gigabytes of."""
+    path = tmp_path / ("strip.png" if kind == "png" else "strip.mp4")
+    if kind == "png":
+        Image.new("RGB", (1, 60000)).save(path)
+    elif kind == "coded":
+        encode(path, numbers=range(3), size=(4096, 2))
+    else:
+        encode(path, numbers=range(3), aspect=Fraction(100))
+    with pytest.raises(VideoTooLarge, match=r"a strip.*at most 100 times.*Limits\.aspect"):
+        probe(path)
+    assert probe(path, Limits(aspect=60000)).codec
 
 
 def test_a_sparse_file_of_10_gb_is_refused_unopened(tmp_path: Path) -> None:

@@ -128,6 +128,8 @@ def test_arrays_are_checked() -> None:
             open_video(wrong, fps=5)
     with pytest.raises(VideoTooLarge, match="frames"):
         open_video(ARRAY, Limits(frames=19), fps=5)
+    with pytest.raises(VideoTooLarge, match="300000 x 1, a strip"):
+        open_video(np.zeros((1, 1, 300_000, 3), np.uint8), fps=5)
     assert open_video(ARRAY, fps=5).info.seconds == 4.0
 
 
