@@ -12,6 +12,7 @@ import resource
 import struct
 import sys
 from array import array
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -128,8 +129,8 @@ def _video(path: str, head: bytes, full: bool, verify: bool, limits: Limits, pts
                 f"{path!r} without a frame that can be decoded", "at least one good frame", "download or copy it again"
             )
         found |= _shown(first, stream, limits)
-        several = len(video_streams(container)) > 1
-    if not full:
+        several, averaged = len(video_streams(container)) > 1, bool(stream.average_rate)
+    if not full and averaged and found["seconds"]:
         return found
     with opened(path, limits.pixels) as (container, stream):
         packets = _packets(container, stream, limits)
@@ -143,6 +144,7 @@ def _video(path: str, head: bytes, full: bool, verify: bool, limits: Limits, pts
         pts.extend(sorted(packets.pts))
     else:
         ordinal = _count(path, truncated, found["fps"], Fraction(*found["time_base"]), limits, pts)
+    _complete(found, averaged, pts, limits)
     keys.extend(time in packets.keys for time in pts)
     plain = (
         trusted and not truncated and packets.closed and not several and found["codec"] in _DECORD_CODECS
@@ -178,8 +180,8 @@ def _header(container: Any, stream: Any, limits: Limits) -> dict[str, Any]:
         seconds = container.duration / 1e6
     limits.check("seconds", seconds)
     limits.check("frames", stream.frames)
+    limits.check("fps", float(stream.average_rate or 0))
     fps = float(stream.average_rate or stream.guessed_rate or 0)
-    limits.check("fps", fps)
     return {
         "frames": stream.frames or None, "fps": fps, "seconds": seconds, "codec": context.codec.canonical_name,
         "container": container.format.name, "is_image": False, "time_base": list(stream.time_base.as_integer_ratio()),
@@ -245,6 +247,19 @@ def _starts_clean(data: bytes, codec: str) -> bool:
             return True
         at += 4 + int.from_bytes(data[at : at + 4], "big")
     return False
+
+
+def _complete(found: dict[str, Any], averaged: bool, pts: Sequence[int], limits: Limits) -> None:
+    """What the header does not say and the times of all frames do. Recorders in a browser leave out the average rate and never come
+    back to write the length; what FFmpeg guesses for a rate then is the grid of the times, 1000 a second in WebM. It stays for a
+    frame that is alone, and is no reason to refuse that."""
+    span = float((pts[-1] - pts[0]) * Fraction(*found["time_base"]))
+    if not averaged and span > 0:
+        found["fps"] = (len(pts) - 1) / span
+        limits.check("fps", found["fps"])
+    if not found["seconds"]:
+        found["seconds"] = span + (1 / found["fps"] if found["fps"] else 0.0)
+        limits.check("seconds", found["seconds"])
 
 
 def _count(path: str, strict: bool, fps: float, time_base: Fraction, limits: Limits, pts: array[int]) -> bool:
