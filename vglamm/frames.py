@@ -52,8 +52,9 @@ def choose(
 
     fps: grounding frames per second by presentation time; infinity, or ``every_frame``, takes all. Without either, the config's
     rule holds, which as published takes every ``round(average fps)``-th frame and at most 64. limit: grounding frames at most,
-    None for as many as the rule gives. start, end: seconds; only frames shown from ``start`` on and before ``end``.
-    Raises VideoFrameError if no frame is left or a number is out of range.
+    None for as many as the rule gives. start, end: seconds since the first frame, whose own time need not be 0 (a segment of a
+    stream goes on where the one before ended); only frames shown from ``start`` on and before ``end``. Times in the choice are
+    those of the file. Raises VideoFrameError if no frame is left or a number is out of range.
     """
     inside = _between(source.times, start, end)
     picked = _grounding(source.times[inside], source.info.fps, config.sampling, math.inf if every_frame else fps, limit)
@@ -76,10 +77,11 @@ def choose(
 
 def _between(times: NDArray[np.float64], start: float | None, end: float | None) -> NDArray[np.int64]:
     low, high = -math.inf if start is None else start, math.inf if end is None else end
-    inside = np.flatnonzero((times >= low) & (times < high)).astype(np.int64)
+    since = times - times[0]
+    inside = np.flatnonzero((since >= low) & (since < high)).astype(np.int64)
     if not len(inside):
-        last = float(times[-1]) if len(times) else 0.0
-        raise VideoFrameError(f"no frame from {low:g} to {high:g} s", f"a span that meets 0 to {last:g} s", "move start or end")
+        span = f"a span that meets 0 to {since[-1]:g} s, counted from the first frame"
+        raise VideoFrameError(f"no frame from {low:g} to {high:g} s", span, "move start or end")
     return inside
 
 
@@ -119,4 +121,4 @@ def end_of(source: VideoSource, end: float | None = None) -> float:
     """
     shown = 1 / source.info.fps if source.info.fps > 0 else 0.0
     last = float(source.times[-1]) + shown
-    return last if end is None else min(last, end)
+    return last if end is None else min(last, float(source.times[0]) + end)

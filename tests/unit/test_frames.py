@@ -62,6 +62,19 @@ def test_a_span_holds_its_start_and_not_its_end():
         choose(source(), CONFIG, start=9, end=10)
 
 
+def test_a_span_is_counted_from_the_first_frame():
+    """A segment of a stream goes on where the one before ended."""
+    late = source()
+    late.times = late.times + 100.0
+    sampling = choose(late, CONFIG, every_frame=True, start=1.0, end=2.0)
+    assert sampling.grounding_indices == tuple(range(10, 20))
+    assert sampling.grounding_times[0] == 101.0, "times are those of the file"
+    assert end_of(late, 2.0) == 102.0
+    assert end_of(late, 9.0) == pytest.approx(104.0)
+    with pytest.raises(VideoFrameError, match=r"no frame from 100 to 101 s.* meets 0 to 3\.9 s, counted from the first frame"):
+        choose(late, CONFIG, start=100, end=101)
+
+
 def test_an_image_is_one_frame():
     image = open_frames(fakes.video(1, 24, 32)[0])
     sampling = choose(image, CONFIG, every_frame=True)

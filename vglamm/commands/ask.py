@@ -35,8 +35,8 @@ def ask(
     model: Annotated[str, typer.Option(help="A preset with weights, a checkpoint folder, or a hub id.")] = "tiny",
     fps: Annotated[float | None, typer.Option(help="Frames per second to make masks for. Default: the model's own rate.")] = None,
     every_frame: Annotated[bool, typer.Option("--every-frame", help="Make a mask for every frame.")] = False,
-    start: Annotated[float | None, typer.Option(min=0.0, help="Look from this second on.")] = None,
-    end: Annotated[float | None, typer.Option(min=0.0, help="Look up to this second.")] = None,
+    start: Annotated[float | None, typer.Option(min=0.0, help="Look from this second on, counted from the first frame.")] = None,
+    end: Annotated[float | None, typer.Option(min=0.0, help="Look up to this second, counted from the first frame.")] = None,
     mode: Annotated[
         Mode, typer.Option(help="Track from frame 0, mask each frame alone, or track from the clearest frame.")
     ] = Mode.video,
