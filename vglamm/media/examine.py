@@ -21,7 +21,7 @@ from vglamm.errors import VglammError, VideoTooLarge, VideoUnreadable
 from vglamm.media.isolation import leave_network
 from vglamm.media.limits import Limits
 from vglamm.media.orientation import Orientation, display_size, from_display_matrix
-from vglamm.media.sniff import HEAD, cut_short, image_format, indexed_container
+from vglamm.media.sniff import HEAD, cut_short, image_format, indexed_container, is_tiff
 
 PRELOAD = ("av", "PIL.Image", "vglamm.media.container")
 """Imported before the fork."""
@@ -38,6 +38,8 @@ _DECORD_CODECS = {"h264", "hevc", "vp9"}
 _DECORD_FORMATS = {"yuv420p", "yuvj420p", "yuv422p", "yuv444p"}
 # NAL unit types of pictures that nothing after them looks behind: IDR (H.264 table 7-1; H.265 table 7-1). VP9 has no other kind.
 _CLEAN_STARTS = {"h264": {5}, "hevc": {19, 20}}
+# Images that may move. Further pictures of a JPEG are the previews and gain maps that cameras put behind the one that is meant.
+_ANIMATED = {"PNG", "WEBP"}
 
 
 @dataclass
@@ -66,6 +68,8 @@ def main(path: str, full: bool, verify: bool, allowed: dict[str, Any]) -> None:
         with open(path, "rb") as file:
             head = file.read(HEAD)
         kind = image_format(head)
+        if is_tiff(head):
+            raise VideoUnreadable(f"{path!r}, a TIFF image", "a video, or an image as JPEG, PNG, WebP or BMP", "convert it to PNG")
         found = _image(path, kind, limits) if kind else _video(path, head, full, verify, limits, pts, keys)
     except VglammError as error:
         found = {"error": type(error).__name__, "parts": [error.got, error.expected, error.fix]}
@@ -97,7 +101,7 @@ def _image(path: str, kind: str, limits: Limits) -> dict[str, Any]:
             width, height = image.size
             limits.check_size(width, height)
             turned = image.getexif().get(0x0112) in (5, 6, 7, 8)  # these swap width and height
-            shown = getattr(image, "n_frames", 1)
+            shown = getattr(image, "n_frames", 1) if kind in _ANIMATED else 1
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise VideoUnreadable(
             f"{path!r}, a damaged {kind} image ({error})", "an image that opens", "download or export it again"
