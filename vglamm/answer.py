@@ -96,7 +96,8 @@ class Answer:
 
         .mp4: the grounding frames with coloured masks at their original times. .png: the image, or the frame of a video that
         shows most. .html: one self-contained page. video: where frames come from if not from ``source``: an opened video, a
-        path, or uint8[F, H, W, 3] with all frames of the source or only the grounding frames.
+        path, uint8[F, H, W, 3] with all frames of the source or only the grounding frames, or an image; needed if they were
+        in memory when it was asked.
 
         Raises ConfigError for another suffix or an mp4 of an image, VideoError if the frames cannot be had.
         """

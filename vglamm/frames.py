@@ -13,24 +13,27 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL.Image import Image
 
 from vglamm.config import ModelConfig, SamplingConfig
 from vglamm.errors import VideoFrameError
 from vglamm.media.limits import Limits
-from vglamm.media.read import VideoSource, open_video
+from vglamm.media.read import VideoSource, open_video, picture_of
 from vglamm.media.sample import at_rate, evenly, published_grounding
 from vglamm.pixel.prepare import prepare as prepare_pixel
 from vglamm.records import PixelInput, Sampling, VisionInput
 from vglamm.vision.prepare import prepare as prepare_vision
 
-Video = str | os.PathLike[str] | NDArray[np.uint8] | VideoSource
-"""A path, frames uint8[F, H, W, 3] with their rate, an image uint8[H, W, 3], or an opened video."""
+Video = str | os.PathLike[str] | NDArray[np.uint8] | Image | VideoSource
+"""A path, frames uint8[F, H, W, 3] with their rate, an image uint8[H, W, 3] or of Pillow, or an opened video."""
 
 
 def open_frames(video: Video, *, fps: float | None = None, limits: Limits | None = None) -> VideoSource:
     """Open what a user may pass. fps: the rate of an array of frames. Errors are those of :func:`vglamm.media.read.open_video`."""
     if isinstance(video, VideoSource):
         return video
+    if isinstance(video, Image):
+        video = picture_of(video, limits)
     if isinstance(video, np.ndarray) and video.ndim == 3:
         image = open_video(video[None], limits, fps=1.0)
         image.info = replace(image.info, is_image=True, fps=0.0, seconds=0.0)
