@@ -75,7 +75,8 @@ class Answer:
 
     @property
     def is_image(self) -> bool:
-        return self.sampling.source_frames == 1
+        """A video of one frame is none: it has a rate."""
+        return self.sampling.source_frames == 1 and self.sampling.source_fps == 0
 
     def masks(self, track: int) -> NDArray[np.bool_]:
         """The masks of one track, bool[K, H, W] at source size, decoded now: K grounding frames of H x W bytes each."""

@@ -371,12 +371,16 @@ def test_quantising_without_its_package_names_it(saved: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("lora", [None, LoraSettings(rank=2)])
-def test_a_quantised_lm_says_nearly_the_same(lora: LoraSettings | None, tmp_path: Path) -> None:
+def test_a_quantised_lm_says_nearly_the_same_and_nothing_of_itself(
+    lora: LoraSettings | None, tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     pytest.importorskip("bitsandbytes", reason="the extra `quant` is not installed")
     model = VideoGLaMM(config(lora=lora)).eval()
     folder = checkpoint.save(model, tmp_path / "whole")
     loaded = checkpoint.load(folder, quantise="8bit", dtype="float32")
     assert "Linear8bitLt" in {type(module).__name__ for module in loaded.modules()}
     assert torch.cosine_similarity(answer(loaded).flatten(), answer(model).flatten(), dim=0) > 0.99
+    assert "Loading weights" not in capfd.readouterr().err
+    assert "will be cast" not in caplog.text
     with pytest.raises(CheckpointError, match="a quantised model"):
         checkpoint.save(loaded, tmp_path / "again")
