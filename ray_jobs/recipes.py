@@ -234,19 +234,6 @@ def load(source: str, overrides: Sequence[str] = ()) -> Recipe:
     return from_tree(Recipe, {str(key): value for key, value in tree.items()})
 
 
-def keep(recipe: Recipe) -> None:
-    """Write the whole recipe, with overrides, to the run's folder."""
-    import yaml
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: plain(entry) for key, entry in value.items()}
-        return [plain(entry) for entry in value] if isinstance(value, list | tuple) else value
-
-    recipe.folder.mkdir(parents=True, exist_ok=True)
-    (recipe.folder / "recipe.yaml").write_text(yaml.safe_dump(plain(recipe.to_tree()), sort_keys=False), encoding="utf-8")
-
-
 def names() -> list[str]:
     """The named recipes."""
     return sorted(file.name.removesuffix(".yaml") for file in _shipped().iterdir() if file.name.endswith(".yaml"))
