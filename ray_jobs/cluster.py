@@ -19,7 +19,7 @@ from typing import Any
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, UserCallback, WorkerGroupError
 from ray.train.torch import TorchConfig, TorchTrainer
 
-from ray_jobs import recipes, record
+from ray_jobs import kept, record
 from ray_jobs.progress import Display
 from ray_jobs.recipes import Recipe
 from ray_jobs.record import Record
@@ -40,7 +40,8 @@ def run_on_ray(recipe: Recipe) -> Path:
     if not ray.is_initialized():
         ray.init(log_to_driver=False)
     _fits(recipe, ray.cluster_resources())
-    recipes.keep(recipe)
+    if latest(recipe.folder) is not None:
+        kept.check(recipe)
     trainer = TorchTrainer(
         train_worker,
         train_loop_config=recipe.to_tree(),
@@ -141,6 +142,7 @@ class Controller(UserCallback):
 
     def _opened(self) -> list[Any]:
         if not self.takers:
+            kept.keep(self.recipe)
             self.takers = [Record(self.recipe), *([] if self.recipe.log.tracking == "off" else [Tracker(self.recipe)])]
         return self.takers
 

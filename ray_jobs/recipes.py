@@ -172,16 +172,30 @@ class Recipe:
             least["data.count"] = self.data.count
         if low := [f"{name}={value}" for name, value in least.items() if value < 1]:
             raise ConfigError(", ".join(low), "at least 1", "fix the recipe")
-        if below := [f"{n}={value}" for n, value in (("seed", self.seed), ("data.producers", self.data.producers)) if value < 0]:
+        if below := [f"{name}={value}" for name, value in self._from_zero().items() if not value >= 0]:  # nan is not
             raise ConfigError(", ".join(below), "0 or more", "fix the recipe")
-        if len(self.optimiser.betas) != 2:
-            raise ConfigError(f"optimiser.betas={self.optimiser.betas}", "two numbers", "fix the recipe")
+        if len(self.optimiser.betas) != 2 or not all(0 <= beta < 1 for beta in self.optimiser.betas):
+            raise ConfigError(f"optimiser.betas={self.optimiser.betas}", "two numbers from 0 to below 1", "fix the recipe")
         if self.validation.every and (self.validation.count < 1 or self.validation.count % self.workers):
             raise ConfigError(
                 f"validation.count={self.validation.count} for {self.workers} workers",
                 "a multiple of the workers, at least one for each",
                 "fix validation.count",
             )
+
+    def _from_zero(self) -> dict[str, float]:
+        """Settings that are 0 or more, by name. What is below would be found by a library, after the run has begun."""
+        parts: dict[str, tuple[str, ...]] = {
+            "data": ("start", "producers"),
+            "optimiser": ("lr", "muon", "eps", "weight_decay", "warmup", "final", "clip"),
+            "checkpoints": ("every", "minutes"),
+            "validation": ("every", "start", "pictures"),
+        }
+        found = {f"{part}.{name}": getattr(getattr(self, part), name) for part, names in parts.items() for name in names}
+        groups = [(f"optimiser.groups[{n}]", group) for n, group in enumerate(self.optimiser.groups)]
+        found |= {f"{at}.lr": group.lr for at, group in groups}
+        found |= {f"{at}.weight_decay": group.weight_decay for at, group in groups if group.weight_decay is not None}
+        return {"seed": self.seed, "cpus": self.cpus, **found}
 
     @property
     def global_batch(self) -> int:
@@ -218,19 +232,6 @@ def load(source: str, overrides: Sequence[str] = ()) -> Recipe:
     if isinstance(log, dict) and log.get("tracking") is False:
         log["tracking"] = "off"  # YAML takes the bare word for a truth value
     return from_tree(Recipe, {str(key): value for key, value in tree.items()})
-
-
-def keep(recipe: Recipe) -> None:
-    """Write the whole recipe, with overrides, to the run's folder."""
-    import yaml
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: plain(entry) for key, entry in value.items()}
-        return [plain(entry) for entry in value] if isinstance(value, list | tuple) else value
-
-    recipe.folder.mkdir(parents=True, exist_ok=True)
-    (recipe.folder / "recipe.yaml").write_text(yaml.safe_dump(plain(recipe.to_tree()), sort_keys=False), encoding="utf-8")
 
 
 def names() -> list[str]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from ray_jobs import ingest, recipes, store
+from ray_jobs import ingest, kept, recipes, store
 from ray_jobs.engine import Engine, PlainEngine
 from ray_jobs.loop import Alone, Loop, Report
 from ray_jobs.precision import settled
@@ -44,10 +44,11 @@ def train(source: str, overrides: Sequence[str] = (), *, local: bool = False) ->
 def run_local(recipe: Recipe) -> Path:
     """The whole run in this process, without Ray and DeepSpeed. A signal ends it with a checkpoint and KeyboardInterrupt."""
     torch.set_num_threads(recipe.threads)
-    recipes.keep(recipe)
-    recipe = in_one(recipe)
-    store.prune(recipe.folder, recipe.checkpoints.keep)
     found = store.latest(recipe.folder)
+    if found is not None:
+        kept.check(recipe)
+    asked, recipe = recipe, in_one(recipe)
+    store.prune(recipe.folder, recipe.checkpoints.keep)
     device = as_device("cuda" if recipe.gpu else "cpu")
     recipe = settled(recipe, device, Alone())
     tokenizer, objective, state = prepared(recipe, found)
@@ -63,6 +64,8 @@ def run_local(recipe: Recipe) -> Path:
         feed = ingest.inline(preparer, plan)
     held_out = [preparer(i) for i in held_out_ids(recipe, 0, 1)] if recipe.validation.every else []
     with _takers(recipe) as takers, _stop_signals() as stop:
+        if state.step < recipe.steps:
+            kept.keep(asked)
         here = Here(recipe, takers)
         keep = partial(write_checkpoint, objective, engine, tokenizer)
         reached = Loop(recipe, objective, engine, feed, here, state, held_out, keep, stop.is_set).run()

@@ -18,7 +18,8 @@ Turns = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class Watching:
-    """Which frames are looked at and how masks are made: the options of :meth:`vglamm.walk.Walk.watch`."""
+    """Which frames are looked at and how masks are made: the options of :meth:`vglamm.walk.Walk.watch`. start, end: seconds since
+    the first frame."""
 
     fps: float | None = None
     every_frame: bool = False

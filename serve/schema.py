@@ -25,7 +25,7 @@ class Strict(BaseModel):
 
 
 class Options(Strict):
-    """How a video is watched and an answer is written, as of `vglamm ask`."""
+    """How a video is watched and an answer is written, as of `vglamm ask`. start, end: seconds since the first frame."""
 
     fps: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] | None = None
     every_frame: bool = False

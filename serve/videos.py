@@ -22,7 +22,14 @@ Item = TypeVar("Item")
 
 _BLOCK = 256 * 1024
 _TOUCH = 60.0
-TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "mov": "video/mp4", "matroska": "video/webm"}
+TYPES = {
+    "JPEG": "image/jpeg",
+    "PNG": "image/png",
+    "WEBP": "image/webp",
+    "BMP": "image/bmp",
+    "mov": "video/mp4",
+    "matroska": "video/webm",
+}
 PLAIN = "application/octet-stream"
 
 

@@ -75,7 +75,8 @@ class Answer:
 
     @property
     def is_image(self) -> bool:
-        return self.sampling.source_frames == 1
+        """A video of one frame is none: it has a rate."""
+        return self.sampling.source_frames == 1 and self.sampling.source_fps == 0
 
     def masks(self, track: int) -> NDArray[np.bool_]:
         """The masks of one track, bool[K, H, W] at source size, decoded now: K grounding frames of H x W bytes each."""
@@ -96,7 +97,8 @@ class Answer:
 
         .mp4: the grounding frames with coloured masks at their original times. .png: the image, or the frame of a video that
         shows most. .html: one self-contained page. video: where frames come from if not from ``source``: an opened video, a
-        path, or uint8[F, H, W, 3] with all frames of the source or only the grounding frames.
+        path, uint8[F, H, W, 3] with all frames of the source or only the grounding frames, or an image; needed if they were
+        in memory when it was asked.
 
         Raises ConfigError for another suffix or an mp4 of an image, VideoError if the frames cannot be had.
         """

@@ -103,12 +103,22 @@ class _Undrawn(TorchFunctionMode):
 
 
 def skeleton(config: ModelConfig, part: str | None = None) -> nn.Module:
-    """The model, or one part, with buffers but without memory for its parameters (they are on the meta device)."""
+    """The model, or one part, with buffers but without memory for its parameters (they are on the meta device). ConfigError for
+    values that only the libraries that build it know to be wrong."""
     from accelerate import init_empty_weights
+    from huggingface_hub.errors import StrictDataclassError
 
     made = pkgutil.resolve_name(_CLASSES[part])
-    with _Undrawn(), init_empty_weights(include_buffers=False):  # buffers are computed, not loaded: they must be real
-        return made(getattr(config, part) if part else config)  # type: ignore[no-any-return]
+    try:
+        with _Undrawn(), init_empty_weights(include_buffers=False):  # buffers are computed, not loaded: they must be real
+            return made(getattr(config, part) if part else config)  # type: ignore[no-any-return]
+    except (KeyError, ValueError, TypeError, RuntimeError, StrictDataclassError) as error:
+        reason = " ".join(str(error).split())[:300]  # some list all models there are
+        raise ConfigError(
+            f"the config of {config.name!r}, of which no {part or 'model'} can be made ({type(error).__name__}: {reason})",
+            "values that its parts know",
+            "fix config.json, or take the checkpoint's own",
+        ) from error
 
 
 def _fill(module: Any, path: Path, device: Any, dtype: torch.dtype | None, quantised: bool) -> None:

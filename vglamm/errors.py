@@ -4,7 +4,7 @@
     ├── VideoError          a video or image cannot be used
     │   ├── VideoNotFound       no such file
     │   ├── VideoUnreadable     empty, damaged, not a video, no video stream, no frame
-    │   ├── VideoTooLarge       over a limit on bytes, pixels, frames, seconds or streams
+    │   ├── VideoTooLarge       over a limit on bytes, pixels, aspect, frames, seconds or streams
     │   └── VideoFrameError     a frame that was asked for cannot be had exactly
     ├── DialogueError       a question or an answer cannot be used (empty, too long, misaligned)
     ├── MaskError           masks, RLE or prompts do not fit each other
@@ -58,7 +58,7 @@ class VideoUnreadable(VideoError):
 
 
 class VideoTooLarge(VideoError):
-    """Over a limit on bytes, pixels, frames, seconds or streams."""
+    """Over a limit on bytes, pixels, aspect, frames, seconds or streams."""
 
 
 class VideoFrameError(VideoError):

@@ -13,24 +13,27 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL.Image import Image
 
 from vglamm.config import ModelConfig, SamplingConfig
 from vglamm.errors import VideoFrameError
 from vglamm.media.limits import Limits
-from vglamm.media.read import VideoSource, open_video
+from vglamm.media.read import VideoSource, open_video, picture_of
 from vglamm.media.sample import at_rate, evenly, published_grounding
 from vglamm.pixel.prepare import prepare as prepare_pixel
 from vglamm.records import PixelInput, Sampling, VisionInput
 from vglamm.vision.prepare import prepare as prepare_vision
 
-Video = str | os.PathLike[str] | NDArray[np.uint8] | VideoSource
-"""A path, frames uint8[F, H, W, 3] with their rate, an image uint8[H, W, 3], or an opened video."""
+Video = str | os.PathLike[str] | NDArray[np.uint8] | Image | VideoSource
+"""A path, frames uint8[F, H, W, 3] with their rate, an image uint8[H, W, 3] or of Pillow, or an opened video."""
 
 
 def open_frames(video: Video, *, fps: float | None = None, limits: Limits | None = None) -> VideoSource:
     """Open what a user may pass. fps: the rate of an array of frames. Errors are those of :func:`vglamm.media.read.open_video`."""
     if isinstance(video, VideoSource):
         return video
+    if isinstance(video, Image):
+        video = picture_of(video, limits)
     if isinstance(video, np.ndarray) and video.ndim == 3:
         image = open_video(video[None], limits, fps=1.0)
         image.info = replace(image.info, is_image=True, fps=0.0, seconds=0.0)
@@ -52,8 +55,9 @@ def choose(
 
     fps: grounding frames per second by presentation time; infinity, or ``every_frame``, takes all. Without either, the config's
     rule holds, which as published takes every ``round(average fps)``-th frame and at most 64. limit: grounding frames at most,
-    None for as many as the rule gives. start, end: seconds; only frames shown from ``start`` on and before ``end``.
-    Raises VideoFrameError if no frame is left or a number is out of range.
+    None for as many as the rule gives. start, end: seconds since the first frame, whose own time need not be 0 (a segment of a
+    stream goes on where the one before ended); only frames shown from ``start`` on and before ``end``. Times in the choice are
+    those of the file. Raises VideoFrameError if no frame is left or a number is out of range.
     """
     inside = _between(source.times, start, end)
     picked = _grounding(source.times[inside], source.info.fps, config.sampling, math.inf if every_frame else fps, limit)
@@ -76,10 +80,11 @@ def choose(
 
 def _between(times: NDArray[np.float64], start: float | None, end: float | None) -> NDArray[np.int64]:
     low, high = -math.inf if start is None else start, math.inf if end is None else end
-    inside = np.flatnonzero((times >= low) & (times < high)).astype(np.int64)
+    since = times - times[0]
+    inside = np.flatnonzero((since >= low) & (since < high)).astype(np.int64)
     if not len(inside):
-        last = float(times[-1]) if len(times) else 0.0
-        raise VideoFrameError(f"no frame from {low:g} to {high:g} s", f"a span that meets 0 to {last:g} s", "move start or end")
+        span = f"a span that meets 0 to {since[-1]:g} s, counted from the first frame"
+        raise VideoFrameError(f"no frame from {low:g} to {high:g} s", span, "move start or end")
     return inside
 
 
@@ -119,4 +124,4 @@ def end_of(source: VideoSource, end: float | None = None) -> float:
     """
     shown = 1 / source.info.fps if source.info.fps > 0 else 0.0
     last = float(source.times[-1]) + shown
-    return last if end is None else min(last, end)
+    return last if end is None else min(last, float(source.times[0]) + end)

@@ -18,7 +18,7 @@ from vglamm.answer import Answer
 from vglamm.clock import Clock
 from vglamm.compose import compose, corrected, tracks
 from vglamm.config import ModelConfig
-from vglamm.errors import DialogueError, MaskError
+from vglamm.errors import ConfigError, DialogueError, MaskError
 from vglamm.frames import Video, choose, end_of, grounding_source, open_frames, vision_input
 from vglamm.language.phrases import parse_reply
 from vglamm.media.read import VideoSource
@@ -97,8 +97,8 @@ class Walk:
     ) -> Session:
         """See a video once, to be asked any number of questions in turn.
 
-        video: a path, an image uint8[H, W, 3], frames uint8[F, H, W, 3] or an opened video. source_fps: the rate of an array of
-        frames; without it ``fps`` is. sampling: ``fps``, ``every_frame``, ``limit``, ``start``, ``end`` of
+        video: a path, an image uint8[H, W, 3] or of Pillow, frames uint8[F, H, W, 3] or an opened video. source_fps: the
+        rate of an array of frames; without it ``fps`` is. sampling: ``fps``, ``every_frame``, ``limit``, ``start``, ``end`` of
         :func:`vglamm.frames.choose`. mode: how masks are made: "video" (from frame 0 through memory, as published), "frames"
         (each alone) or "anchor" (from the clearest of some frames, both ways). keep: the image features
         of its grounding frames for further questions, if they are no more than ``config.pixel.cache``. Raises VideoError, or
@@ -117,6 +117,8 @@ class Walk:
         **watching: Any,
     ) -> list[Answer]:
         """An answer to each (video, question), ``batch`` of them through vision and language together. Options as :meth:`ask`."""
+        if batch < 1:
+            raise ConfigError(f"batches of {batch} videos", "at least 1", "pass batch=4")
         answers: list[Answer] = []
         for first in range(0, len(requests), batch):
             videos, questions = zip(*requests[first : first + batch], strict=True)
@@ -148,7 +150,7 @@ class Walk:
             marks = replace(marks, before=answer.tracks[track].rle[marks.position])
         clock = Clock()
         with clock.run("probe"):
-            source = open_frames(answer.source if video is None else video)
+            source = open_frames(answer.source if video is None else video, fps=answer.sampling.source_fps or None)
         chunks = grounding_source(source, answer.sampling, self.config)
         found: dict[int, list[Sight]] = {}
         rows = self.pixel.correct(lambda first, stop: clock.each("decode", chunks(first, stop)), frames, marks)

@@ -93,7 +93,7 @@ class Ledger:
                     f"{self.place.text}, which has files but no run.json", "a new or empty folder", "choose another --out"
                 )
             return False
-        known = json.loads(at.read())
+        known = _with_later_limits(json.loads(at.read()), wanted)
         if known != wanted:
             raise ConfigError(
                 f"another run in {self.place.text} ({_changes(known, wanted)})",
@@ -231,3 +231,12 @@ def _changes(known: dict[str, Any], wanted: dict[str, Any]) -> str:
     changed = [name for name in sorted({*theirs, *ours} - {"manifest"}) if theirs.get(name) != ours.get(name)]
     told = [f"{name}: {theirs.get(name, 'nothing')} there, {ours.get(name, 'nothing')} now" for name in changed]
     return "; ".join(told if known.get("manifest") == wanted.get("manifest") else ["other videos or questions", *told])
+
+
+def _with_later_limits(known: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
+    """What is known of a run, with the limits that were added since it began as they are now: nobody chose them then, and what is
+    within them gets the rows that it would have got."""
+    settings, now = known.get("settings"), wanted.get("settings", {}).get("limits")
+    if not isinstance(settings, dict) or "limits" not in settings or now is None:
+        return known
+    return known | {"settings": settings | {"limits": now | settings["limits"]}}

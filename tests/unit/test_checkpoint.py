@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import shutil
 from collections.abc import Iterator
@@ -56,6 +57,32 @@ def test_a_config_that_is_not_utf8_is_refused(folder: Path) -> None:
     (folder / "config.json").write_text('{"name": "café"}', encoding="latin-1")
     with pytest.raises(ConfigError, match=r"config\.json, which is not UTF-8"):
         checkpoint.load_config(folder)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        ("language.lm.hidden_act", "nosuch", "nosuch"),
+        ("language.lm.num_hidden_layers", "six", "num_hidden_layers"),
+        ("language.lm.rope_scaling", {"type": "nosuch"}, "rope"),
+        ("language.lm.hidden_size", "abc", "abc"),
+        ("language.lm.model_type", "clip", "CLIP"),
+        ("vision.spatial.activation", "nosuch", "nosuch"),
+        ("pixel.mean", [1.0, 2.0], "RuntimeError"),
+    ],
+)
+def test_a_value_that_only_a_library_knows_to_be_wrong_is_an_error_of_the_config(
+    folder: Path, place: str, value: Any, said: str
+) -> None:
+    told = json.loads((folder / "config.json").read_text())
+    *way, last = place.split(".")
+    inner = told
+    for name in way:
+        inner = inner[name]
+    inner[last] = value
+    (folder / "config.json").write_text(json.dumps(told))
+    with pytest.raises(ConfigError, match=rf"(the config of 'test'.*|language\.lm\.hidden_size='){said}"):
+        checkpoint.load(folder)
 
 
 def test_a_folder_holds_one_file_for_each_part(saved: Path) -> None:
@@ -344,12 +371,16 @@ def test_quantising_without_its_package_names_it(saved: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("lora", [None, LoraSettings(rank=2)])
-def test_a_quantised_lm_says_nearly_the_same(lora: LoraSettings | None, tmp_path: Path) -> None:
+def test_a_quantised_lm_says_nearly_the_same_and_nothing_of_itself(
+    lora: LoraSettings | None, tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     pytest.importorskip("bitsandbytes", reason="the extra `quant` is not installed")
     model = VideoGLaMM(config(lora=lora)).eval()
     folder = checkpoint.save(model, tmp_path / "whole")
     loaded = checkpoint.load(folder, quantise="8bit", dtype="float32")
     assert "Linear8bitLt" in {type(module).__name__ for module in loaded.modules()}
     assert torch.cosine_similarity(answer(loaded).flatten(), answer(model).flatten(), dim=0) > 0.99
+    assert "Loading weights" not in capfd.readouterr().err
+    assert "will be cast" not in caplog.text
     with pytest.raises(CheckpointError, match="a quantised model"):
         checkpoint.save(loaded, tmp_path / "again")

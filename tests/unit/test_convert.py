@@ -275,7 +275,7 @@ def test_positions_for_other_frames_are_never_interpolated(model: VideoGLaMM, re
         convert(release, internvideo2=longer)
 
 
-@pytest.mark.parametrize("told", [b"caf\xe9", b"{", b"{}"])
+@pytest.mark.parametrize("told", [b"caf\xe9", b"{", b"{}", b"[1, 2]", b"3"])
 def test_an_index_and_a_config_that_cannot_be_read_are_named(release: Path, told: bytes) -> None:
     (release / "model.safetensors.index.json").write_bytes(told)
     with pytest.raises(CheckpointError, match=r"index\.json, which is no index"):

@@ -1,11 +1,13 @@
+import io
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests import fakes
 from vglamm.config import SamplingConfig
-from vglamm.errors import VideoFrameError, VideoUnreadable
+from vglamm.errors import VideoFrameError, VideoTooLarge, VideoUnreadable
 from vglamm.frames import choose, end_of, grounding_source, open_frames, vision_input
 from vglamm.media.read import ArraySource
 from vglamm.media.sample import evenly, published_grounding
@@ -15,6 +17,12 @@ CONFIG = fakes.config()
 
 def source(frames: int = 40, fps: float = 10.0) -> ArraySource:
     return ArraySource(fakes.video(frames, 24, 32), fps)
+
+
+def jpeg() -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(file, "JPEG")
+    return file.getvalue()
 
 
 def test_the_published_rule_is_the_default():
@@ -62,6 +70,19 @@ def test_a_span_holds_its_start_and_not_its_end():
         choose(source(), CONFIG, start=9, end=10)
 
 
+def test_a_span_is_counted_from_the_first_frame():
+    """A segment of a stream goes on where the one before ended."""
+    late = source()
+    late.times = late.times + 100.0
+    sampling = choose(late, CONFIG, every_frame=True, start=1.0, end=2.0)
+    assert sampling.grounding_indices == tuple(range(10, 20))
+    assert sampling.grounding_times[0] == 101.0, "times are those of the file"
+    assert end_of(late, 2.0) == 102.0
+    assert end_of(late, 9.0) == pytest.approx(104.0)
+    with pytest.raises(VideoFrameError, match=r"no frame from 100 to 101 s.* meets 0 to 3\.9 s, counted from the first frame"):
+        choose(late, CONFIG, start=100, end=101)
+
+
 def test_an_image_is_one_frame():
     image = open_frames(fakes.video(1, 24, 32)[0])
     sampling = choose(image, CONFIG, every_frame=True)
@@ -77,6 +98,27 @@ def test_an_array_needs_a_rate_and_an_opened_video_none():
             open_frames(video, fps=fps)
     opened = source()
     assert open_frames(opened) is opened
+
+
+@pytest.mark.parametrize("wrong", [3, b"clip.mp4", None, [np.zeros((4, 4, 3), np.uint8)]])
+def test_what_is_no_video_is_told_so(wrong):
+    with pytest.raises(VideoUnreadable, match=r"got a (int|bytes|NoneType|list) for a video.*one array"):
+        open_frames(wrong)
+
+
+def test_an_image_in_memory_is_read_like_its_file(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(fakes.video(1, 24, 32)[0]).save(tmp_path / "turned.png", exif=exif)
+    with Image.open(tmp_path / "turned.png") as image:
+        opened = open_frames(image)
+    assert opened.info.is_image
+    np.testing.assert_array_equal(opened.frames_at([0]), open_frames(tmp_path / "turned.png").frames_at([0]))
+    with pytest.raises(VideoTooLarge, match="strip"):
+        open_frames(Image.new("RGB", (1000, 1)))
+    (tmp_path / "cut.jpg").write_bytes(jpeg()[:900])
+    with Image.open(tmp_path / "cut.jpg") as image, pytest.raises(VideoUnreadable, match="cannot be read"):
+        open_frames(image)
 
 
 def test_inputs_are_the_chosen_frames():

@@ -83,6 +83,7 @@ def test_an_image_is_asked(walk, tmp_path):
     assert answer.is_image
     assert (answer.text, len(answer.tracks[0].rle)) == (TEXT, 1)
     same(answer, walk.ask(picture, "what?"))
+    same(answer, walk.ask(Image.fromarray(picture), "what?"))
 
 
 @pytest.mark.parametrize("mode", ["video", "frames", "anchor"])
@@ -186,6 +187,8 @@ def test_many_are_answered_as_one_by_one(walk, film):
     for (video, question), answer in zip(requests, together, strict=True):
         same(answer, walk.ask(video, question, fps=2.0))
     assert walk.ask_many([]) == []
+    with pytest.raises(ConfigError, match="batches of 0"):
+        walk.ask_many(requests, batch=0)
 
 
 def test_a_span_and_a_limit(walk, film):
@@ -298,6 +301,17 @@ def test_a_correction_replaces_one_track_and_says_so(walk, film):
     for track, marks in ((2, Marks(0, ((1.0, 1.0, True),))), (0, Marks(6, ((1.0, 1.0, True),)))):
         with pytest.raises(MaskError, match="one of 2 tracks on one of 6 frames"):
             next(walk.correct(answer, track, marks))
+
+
+def test_an_answer_about_an_array_is_shown_and_corrected_with_it(walk, tmp_path):
+    video = fakes.video(6)
+    answer = walk.ask(video, "what?", fps=3.0)
+    with pytest.raises(VideoFrameError, match="pass video="):
+        answer.save_overlay(tmp_path / "a.mp4")
+    with pytest.raises(VideoFrameError, match="pass video="):
+        next(walk.correct(answer, 0, Marks(0, ((1.0, 1.0, True),))))
+    assert answer.save_overlay(tmp_path / "a.mp4", video).is_file()
+    assert list(walk.correct(answer, 0, Marks(0, ((1.0, 1.0, True),)), video))[-1].phrases == answer.phrases
 
 
 def test_a_correction_starts_from_the_mask_before(walk, film):

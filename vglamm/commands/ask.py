@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import closing, nullcontext
 from enum import StrEnum
@@ -17,6 +18,7 @@ from vglamm.errors import ConfigError
 
 if TYPE_CHECKING:
     from vglamm.answer import Answer
+    from vglamm.media.read import VideoSource
 
 OVERLAYS = (".mp4", ".html", ".png")
 
@@ -35,8 +37,8 @@ def ask(
     model: Annotated[str, typer.Option(help="A preset with weights, a checkpoint folder, or a hub id.")] = "tiny",
     fps: Annotated[float | None, typer.Option(help="Frames per second to make masks for. Default: the model's own rate.")] = None,
     every_frame: Annotated[bool, typer.Option("--every-frame", help="Make a mask for every frame.")] = False,
-    start: Annotated[float | None, typer.Option(min=0.0, help="Look from this second on.")] = None,
-    end: Annotated[float | None, typer.Option(min=0.0, help="Look up to this second.")] = None,
+    start: Annotated[float | None, typer.Option(min=0.0, help="Look from this second on, counted from the first frame.")] = None,
+    end: Annotated[float | None, typer.Option(min=0.0, help="Look up to this second, counted from the first frame.")] = None,
     mode: Annotated[
         Mode, typer.Option(help="Track from frame 0, mask each frame alone, or track from the clearest frame.")
     ] = Mode.video,
@@ -60,32 +62,56 @@ def ask(
     if overlay is not None and overlay.suffix.lower() not in OVERLAYS:
         raise ConfigError(f"--overlay {overlay}", f"a name ending in {', '.join(OVERLAYS)}", "rename it")
     piped = json is not None and str(json) == "-"
+    for option, path in (("--json", None if piped else json), ("--overlay", overlay)):
+        if path is not None:
+            check_writable(option, path)
     screen = err() if piped else out()
     watching = {"fps": fps, "every_frame": every_frame, "start": start, "end": end, "mode": mode.value}
     if server is not None:
+        if overlay is not None:
+            opened(video, overlay)  # it is painted on the frames that are here
         session = _asked_there(server, token_in(token_file), server_model, video, watching)
     else:
-        session = _asked_here(model, video, {**watching, "keep": len(questions) > 1}, device=device, dtype=dtype, quantise=quantise)
-    answers: list[Answer] = []
+        source = opened(video, overlay)  # before the model: a wrong path is told at once
+        keep = len(questions) > 1
+        session = _asked_here(model, video, source, {**watching, "keep": keep}, device=device, dtype=dtype, quantise=quantise)
+    writing = {"temperature": temperature, "seed": seed, "max_new_tokens": max_new_tokens}
     with nullcontext() if server is None else closing(session):
-        for number, question in enumerate(questions, 1):
-            answers.append(_turn(screen, session, question, temperature=temperature, seed=seed, max_new_tokens=max_new_tokens))
-            if overlay is not None:
-                target = numbered(overlay, number)
-                with err().status(f"writing {target}"):
-                    answers[-1].save_overlay(target)
-                screen.print(f"wrote {target}", markup=False, style="dim")
-    if json is not None:
+        answers = [_turn(screen, session, question, **writing) for question in questions]
+    if json is not None:  # first: it costs nothing, and painting may fail
         write_json(answers, None if piped else json)
+    if overlay is not None:
+        for number, answer in enumerate(answers, 1):
+            target = numbered(overlay, number)
+            with err().status(f"writing {target}"):
+                answer.save_overlay(target)
+            screen.print(f"wrote {target}", markup=False, style="dim")
 
 
-def _asked_here(model: str, video: str, watching: dict[str, Any], **settings: Any) -> Any:
-    """A session of the walk about the video."""
-    import vglamm
+def check_writable(option: str, path: Path) -> None:
+    """ConfigError for a file that could not be written once its answer is there."""
+    if path.is_dir():
+        raise ConfigError(f"{option} {path}, a folder", "a file", "name one in it")
+    above = next(parent for parent in path.absolute().parents if parent.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise ConfigError(f"{option} {path} below {above}", "a folder that may be written to", "choose another place")
+
+
+def opened(video: str, overlay: Path | None) -> VideoSource:
+    """The video, examined. ConfigError if it cannot be shown as the overlay is to be."""
     from vglamm.media.read import open_video
 
     with err().status(f"opening {video}"):
-        source = open_video(video)  # before the model: a wrong path is told at once
+        source = open_video(video)
+    if source.info.is_image and overlay is not None and overlay.suffix.lower() == ".mp4":
+        raise ConfigError(f"--overlay {overlay} of an image", "a name ending in .png or .html", "rename it")
+    return source
+
+
+def _asked_here(model: str, video: str, source: VideoSource, watching: dict[str, Any], **settings: Any) -> Any:
+    """A session of the walk about the video."""
+    import vglamm
+
     with err().status(f"loading {model}"):
         walk = vglamm.load(model, **settings)
     with err().status(f"looking at {video}"):

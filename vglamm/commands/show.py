@@ -19,7 +19,8 @@ def shown(answer: Answer) -> RenderableType:
     if answer.moments:
         parts.append(Text("moments  " + ", ".join(f"{start:.2f} to {end:.2f} s" for start, end in answer.moments)))
     parts.append(Text(looked_at(answer), style="dim"))
-    parts.extend(Text(f"note  {warning}", style="yellow") for warning in answer.warnings)
+    cut = ("the answer was cut off at its most tokens: raise --max-new-tokens",) if answer.finish == "length" else ()
+    parts.extend(Text(f"note  {warning}", style="yellow") for warning in (*answer.warnings, *cut))
     return Group(*parts)
 
 
@@ -48,5 +49,8 @@ def looked_at(answer: Answer) -> str:
     spent = f"; {sum(answer.timings.values()):.1f} s" if answer.timings else ""
     if answer.is_image:
         return f"one image, {sampling.size[1]} x {sampling.size[0]}{spent}"
-    read = f"read {len(sampling.llm_indices)} and masked {len(sampling.grounding_indices)} of {sampling.source_frames} frames"
-    return f"{read} at {sampling.source_fps:g} fps{', the file is truncated' if sampling.truncated else ''}{spent}"
+    seen = f"looked at {len(set(sampling.llm_indices))}"
+    if answer.tracks:
+        seen = f"read {len(sampling.llm_indices)} and masked {len(sampling.grounding_indices)}"
+    cut = ", the file is truncated" if sampling.truncated else ""
+    return f"{seen} of {sampling.source_frames} frames at {sampling.source_fps:g} fps{cut}{spent}"

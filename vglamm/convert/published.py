@@ -70,7 +70,7 @@ def _complete(folder: Path, files: list[Path]) -> None:
     for index in sorted(folder.glob(f"*{files[0].suffix}.index.json")):
         try:
             wanted = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        except (ValueError, KeyError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:  # the last two: of JSON of another shape
             raise CheckpointError(f"{index}, which is no index ({error})", "JSON with a weight_map", "fetch it again") from error
         if missing := sorted(wanted - {file.name for file in files}):
             raise CheckpointError(f"{folder} without {', '.join(missing)}", f"every shard in {index.name}", "fetch the rest")

@@ -70,7 +70,9 @@ def _json(file: Path) -> dict[str, Any]:
         tree = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:  # no JSON, or no UTF-8
         raise CheckpointError(f"{file}, which is no JSON ({error})", "JSON", "fetch it again") from error
-    return dict(tree)
+    if not isinstance(tree, dict):
+        raise CheckpointError(f"{file}, which holds a {type(tree).__name__}", "a JSON object", "fetch it again")
+    return tree
 
 
 def _words(folder: Path) -> dict[str, int]:

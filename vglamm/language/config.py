@@ -41,6 +41,9 @@ class LanguageConfig:
         for key in ("model_type", "hidden_size", "vocab_size"):
             if key not in self.lm:
                 raise ConfigError(f"an lm config without {key!r}", "a transformers config", f"add {key!r} to language.lm")
+        for key in ("hidden_size", "vocab_size", "max_position_embeddings"):
+            if not isinstance(self.lm.get(key, 0), int):
+                raise ConfigError(f"language.lm.{key}={self.lm[key]!r}", "a whole number", "fix config.json")
         if not 0 <= self.seg_token < self.vocab:
             raise ConfigError(
                 f"[SEG] id {self.seg_token}", f"an id below the vocabulary of {self.vocab}", "resize the vocabulary or fix the id"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
@@ -31,17 +33,36 @@ def quantised_lm(config: LanguageConfig, state: dict[str, Tensor], *, device: An
         if config.quantise == "8bit"
         else BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
     )
+    logging.getLogger("bitsandbytes.autograd._functions").addFilter(_not_of_the_cast)
     sizes = lm_config(config)
     kind = AutoModelForCausalLM._model_mapping[type(sizes)]
-    return kind.from_pretrained(  # type: ignore[no-any-return]
-        None,
-        config=sizes,
-        state_dict=state,
-        quantization_config=how,
-        device_map={"": torch.device(device)},
-        dtype=dtype,
-        attn_implementation="sdpa",
-    )
+    with _without_bar():
+        return kind.from_pretrained(  # type: ignore[no-any-return]
+            None,
+            config=sizes,
+            state_dict=state,
+            quantization_config=how,
+            device_map={"": torch.device(device)},
+            dtype=dtype,
+            attn_implementation="sdpa",
+        )
+
+
+def _not_of_the_cast(record: logging.LogRecord) -> bool:
+    """Each 8-bit layer says at each call, as a warning, that it computes in float16, which is how they work."""
+    return "inputs will be cast" not in record.getMessage()
+
+
+@contextmanager
+def _without_bar() -> Iterator[None]:
+    """Weights come from memory, and a terminal has a line of its own that says what goes on."""
+    from transformers.utils import logging as told
+
+    before = told.set_tqdm_hook(lambda factory, given, named: factory(*given, **{**named, "disable": True}))
+    try:
+        yield
+    finally:
+        told.set_tqdm_hook(before)
 
 
 def fill_quantised(

@@ -12,6 +12,7 @@ import resource
 import struct
 import sys
 from array import array
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -20,7 +21,7 @@ from vglamm.errors import VglammError, VideoTooLarge, VideoUnreadable
 from vglamm.media.isolation import leave_network
 from vglamm.media.limits import Limits
 from vglamm.media.orientation import Orientation, display_size, from_display_matrix
-from vglamm.media.sniff import HEAD, cut_short, image_format, indexed_container
+from vglamm.media.sniff import HEAD, cut_short, image_format, indexed_container, is_tiff
 
 PRELOAD = ("av", "PIL.Image", "vglamm.media.container")
 """Imported before the fork."""
@@ -37,6 +38,8 @@ _DECORD_CODECS = {"h264", "hevc", "vp9"}
 _DECORD_FORMATS = {"yuv420p", "yuvj420p", "yuv422p", "yuv444p"}
 # NAL unit types of pictures that nothing after them looks behind: IDR (H.264 table 7-1; H.265 table 7-1). VP9 has no other kind.
 _CLEAN_STARTS = {"h264": {5}, "hevc": {19, 20}}
+# Images that may move. Further pictures of a JPEG are the previews and gain maps that cameras put behind the one that is meant.
+_ANIMATED = {"PNG", "WEBP"}
 
 
 @dataclass
@@ -65,6 +68,8 @@ def main(path: str, full: bool, verify: bool, allowed: dict[str, Any]) -> None:
         with open(path, "rb") as file:
             head = file.read(HEAD)
         kind = image_format(head)
+        if is_tiff(head):
+            raise VideoUnreadable(f"{path!r}, a TIFF image", "a video, or an image as JPEG, PNG, WebP or BMP", "convert it to PNG")
         found = _image(path, kind, limits) if kind else _video(path, head, full, verify, limits, pts, keys)
     except VglammError as error:
         found = {"error": type(error).__name__, "parts": [error.got, error.expected, error.fix]}
@@ -94,9 +99,9 @@ def _image(path: str, kind: str, limits: Limits) -> dict[str, Any]:
     try:
         with Image.open(path, formats=[kind]) as image:
             width, height = image.size
-            limits.check("pixels", width * height)
+            limits.check_size(width, height)
             turned = image.getexif().get(0x0112) in (5, 6, 7, 8)  # these swap width and height
-            shown = getattr(image, "n_frames", 1)
+            shown = getattr(image, "n_frames", 1) if kind in _ANIMATED else 1
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise VideoUnreadable(
             f"{path!r}, a damaged {kind} image ({error})", "an image that opens", "download or export it again"
@@ -128,8 +133,8 @@ def _video(path: str, head: bytes, full: bool, verify: bool, limits: Limits, pts
                 f"{path!r} without a frame that can be decoded", "at least one good frame", "download or copy it again"
             )
         found |= _shown(first, stream, limits)
-        several = len(video_streams(container)) > 1
-    if not full:
+        several, averaged = len(video_streams(container)) > 1, bool(stream.average_rate)
+    if not full and averaged and found["seconds"]:
         return found
     with opened(path, limits.pixels) as (container, stream):
         packets = _packets(container, stream, limits)
@@ -143,6 +148,7 @@ def _video(path: str, head: bytes, full: bool, verify: bool, limits: Limits, pts
         pts.extend(sorted(packets.pts))
     else:
         ordinal = _count(path, truncated, found["fps"], Fraction(*found["time_base"]), limits, pts)
+    _complete(found, averaged, pts, limits)
     keys.extend(time in packets.keys for time in pts)
     plain = (
         trusted and not truncated and packets.closed and not several and found["codec"] in _DECORD_CODECS
@@ -163,14 +169,14 @@ def _check_refused_size(path: str, limits: Limits) -> None:
 
     resource.setrlimit(resource.RLIMIT_AS, (min(_ASKING_BYTES, limits.memory), limits.memory))
     with opened(path, 2**31 - 1) as (_, stream):
-        limits.check("pixels", stream.codec_context.width * stream.codec_context.height)
+        limits.check_size(stream.codec_context.width, stream.codec_context.height)
 
 
 def _header(container: Any, stream: Any, limits: Limits) -> dict[str, Any]:
     """What the container's header says, checked against the limits before the first picture is decoded."""
     limits.check("streams", len(container.streams))
     context = stream.codec_context
-    limits.check("pixels", context.width * context.height)
+    limits.check_size(context.width, context.height)
     seconds = 0.0
     if stream.duration is not None:
         seconds = float(stream.duration * stream.time_base)
@@ -178,8 +184,8 @@ def _header(container: Any, stream: Any, limits: Limits) -> dict[str, Any]:
         seconds = container.duration / 1e6
     limits.check("seconds", seconds)
     limits.check("frames", stream.frames)
+    limits.check("fps", float(stream.average_rate or 0))
     fps = float(stream.average_rate or stream.guessed_rate or 0)
-    limits.check("fps", fps)
     return {
         "frames": stream.frames or None, "fps": fps, "seconds": seconds, "codec": context.codec.canonical_name,
         "container": container.format.name, "is_image": False, "time_base": list(stream.time_base.as_integer_ratio()),
@@ -191,7 +197,7 @@ def _shown(frame: Any, stream: Any, limits: Limits) -> dict[str, Any]:
     matrix = next((bytes(data) for data in frame.side_data if data.type.name == "DISPLAYMATRIX"), None)
     way = Orientation() if matrix is None else from_display_matrix(matrix)
     aspect = float(stream.sample_aspect_ratio or 1) or 1.0
-    limits.check("pixels", frame.width * aspect * frame.height)
+    limits.check_size(frame.width * aspect, frame.height)
     width, height = display_size(frame.width, frame.height, aspect, way)
     return {
         "width": width, "height": height, "rotation": way.rotation or 0, "mirrored": way.rotation is None,
@@ -245,6 +251,19 @@ def _starts_clean(data: bytes, codec: str) -> bool:
             return True
         at += 4 + int.from_bytes(data[at : at + 4], "big")
     return False
+
+
+def _complete(found: dict[str, Any], averaged: bool, pts: Sequence[int], limits: Limits) -> None:
+    """What the header does not say and the times of all frames do. Recorders in a browser leave out the average rate and never come
+    back to write the length; what FFmpeg guesses for a rate then is the grid of the times, 1000 a second in WebM. It stays for a
+    frame that is alone, and is no reason to refuse that."""
+    span = float((pts[-1] - pts[0]) * Fraction(*found["time_base"]))
+    if not averaged and span > 0:
+        found["fps"] = (len(pts) - 1) / span
+        limits.check("fps", found["fps"])
+    if not found["seconds"]:
+        found["seconds"] = span + (1 / found["fps"] if found["fps"] else 0.0)
+        limits.check("seconds", found["seconds"])
 
 
 def _count(path: str, strict: bool, fps: float, time_base: Fraction, limits: Limits, pts: array[int]) -> bool:

@@ -94,7 +94,7 @@ class FolderSource(VideoSource):
         try:
             with Image.open(file, formats=[self._format(file)]) as image:
                 width, height = image.size
-                self.limits.check("pixels", width * height)
+                self.limits.check_size(width, height)
                 exif = Image.Image.getexif(image)  # that of PNG decodes the picture to see what is written after it
                 turned = exif.get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:

@@ -19,13 +19,13 @@ from vglamm.errors import VideoFrameError
 from vglamm.media import legend, rle
 from vglamm.media.colours import Colour, colour
 from vglamm.media.mp4 import write_mp4
-from vglamm.media.read import VideoSource, open_video
+from vglamm.media.read import VideoSource, open_video, picture_of
 
 if TYPE_CHECKING:
     from vglamm.answer import Answer
 
-Video = VideoSource | str | os.PathLike[str] | NDArray[np.uint8]
-"""Where frames come from: an opened video, a path, or uint8[F, H, W, 3]."""
+Video = VideoSource | str | os.PathLike[str] | NDArray[np.uint8] | Image.Image
+"""Where frames come from: an opened video, a path, uint8[F, H, W, 3], or one image, uint8[H, W, 3] or of Pillow."""
 
 ALPHA = 0.5
 """How much of the colour covers the object: what it is must stay visible."""
@@ -38,12 +38,15 @@ def grounding_frames(answer: Answer, video: Video | None = None, chunk: int = 8)
     """(position, uint8[H, W, 3]) of each grounding frame of an answer, in order; at most `chunk` frames in memory.
 
     video: None opens ``answer.source``. An array holds all frames of the source, or only the grounding frames.
-    Raises VideoError if the source cannot be read, VideoFrameError if it is another size or too short.
+    Raises VideoError if the source cannot be read, VideoFrameError if it is another size or too short, or was an array.
     """
     indices = answer.sampling.grounding_indices
     if not indices:
         raise VideoFrameError("an answer without grounding frames", "at least one", "sample them also for a reply without [SEG]")
+    if isinstance(video, Image.Image):
+        video = picture_of(video)
     if isinstance(video, np.ndarray):
+        video = video[np.newaxis] if video.ndim == 3 else video
         chosen = range(len(indices)) if len(video) == len(indices) else indices
         if any(index >= len(video) for index in chosen):
             raise VideoFrameError(

@@ -13,6 +13,7 @@ import logging
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +23,14 @@ from vglamm.media import av_backend, decord_backend
 from vglamm.media.limits import Limits
 from vglamm.media.probe import Scan, VideoInfo, scan
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 log = logging.getLogger(__name__)
 
 Frames = NDArray[np.uint8]
+IN_MEMORY = "<array>"
+"""What the source of an answer is called whose frames were an array: it cannot be opened again."""
 
 
 class VideoSource(ABC):
@@ -148,20 +154,37 @@ def decode_image(path: str, formats: Sequence[str]) -> Frames:
 
     Raises VideoUnreadable for an image that is damaged or of another format, VideoTooLarge for one that Pillow refuses.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     try:
         with Image.open(path, formats=list(formats)) as image:
-            turned = ImageOps.exif_transpose(image)
-            if turned.mode.startswith("I;16"):  # Pillow would clip 16-bit grey, not scale it
-                turned = Image.fromarray((np.asarray(turned) >> 8).astype(np.uint8))
-            return np.array(turned.convert("RGB"))
+            return _rgb(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise refused_by_pillow(path, error) from error
     except (OSError, SyntaxError, ValueError) as error:
         raise VideoUnreadable(
             f"{path!r}, a damaged image ({error})", "an image that decodes to its end", "download or export it again"
         ) from error
+
+
+def picture_of(image: Image, limits: Limits | None = None) -> Frames:
+    """uint8[H, W, 3], a Pillow image as its file would be read. Raises VideoUnreadable (its file is damaged) or VideoTooLarge."""
+    (limits or Limits()).check_size(*image.size)
+    try:
+        return _rgb(image)
+    except (OSError, SyntaxError, ValueError) as error:  # Pillow reads a file when its pixels are asked for
+        raise VideoUnreadable(
+            f"an image that cannot be read ({error})", "an image that decodes to its end", "open it again"
+        ) from error
+
+
+def _rgb(image: Image) -> Frames:
+    from PIL import Image, ImageOps
+
+    turned = ImageOps.exif_transpose(image)
+    if turned.mode.startswith("I;16"):  # Pillow would clip 16-bit grey, not scale it
+        turned = Image.fromarray((np.asarray(turned) >> 8).astype(np.uint8))
+    return np.array(turned.convert("RGB"))
 
 
 def refused_by_pillow(path: str, error: Exception) -> VideoTooLarge:
@@ -181,7 +204,7 @@ class ArraySource(VideoSource):
             raise VideoUnreadable(f"frames at {fps} frames per second", "a rate above 0", "pass fps=")
         count, height, width = frames.shape[:3]
         self.frames = frames
-        self.info = VideoInfo("<array>", width, height, count, float(fps), count / fps, "raw", "array")
+        self.info = VideoInfo(IN_MEMORY, width, height, count, float(fps), count / fps, "raw", "array")
         self.times = np.arange(count) / fps
 
     def _walk(self, wanted: list[int]) -> Iterator[tuple[int, Frames]]:
@@ -195,14 +218,23 @@ def open_video(
 
     limits: what is accepted (default :class:`Limits`). fps: the rate of frames that have none of their own, that is of an array,
     which needs it, or of a folder (default: :data:`vglamm.media.folder.DEFAULT_FPS`). verify: decode every frame once first, so
-    that ``times`` holds exactly the frames that a damaged file still gives. Raises VideoNotFound, VideoUnreadable or VideoTooLarge.
+    that ``times`` holds exactly the frames that a damaged file still gives. Raises VideoNotFound, VideoUnreadable or VideoTooLarge,
+    and VideoFrameError for the source of an answer about an array.
     """
     if isinstance(source, np.ndarray):
         limits = limits or Limits()
         found = ArraySource(source, fps if fps is not None else 0.0)
         limits.check("frames", len(found))
-        limits.check("pixels", found.info.width * found.info.height)
+        limits.check_size(found.info.width, found.info.height)
         return found
+    if not isinstance(source, str | os.PathLike):
+        raise VideoUnreadable(
+            f"a {type(source).__name__} for a video",
+            "a path, an image, an array of frames or an opened video",
+            "stack several frames into one array, uint8[F, H, W, 3]",
+        )
+    if source == IN_MEMORY:
+        raise VideoFrameError("no frames of an answer about an array", "the frames that were asked", "pass video=")
     if os.path.isdir(source):
         from vglamm.media.folder import open_folder  # it builds on VideoSource of this module
 

@@ -32,8 +32,7 @@ def spatial(frames: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     longer = int(size * long / short)
     h, w = (size, longer) if height <= width else (longer, size)
     top, left = (h - size) // 2, (w - size) // 2
-    resized = _pillow(frames, h, w, Image.Resampling.BICUBIC)
-    return _channels_first(resized[:, top : top + size, left : left + size])
+    return _channels_first(_pillow(frames, h, w, Image.Resampling.BICUBIC, (left, top, left + size, top + size)))
 
 
 def temporal(frames: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
@@ -58,7 +57,7 @@ def grounding(frames: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
     """
     height, width = _size(frames)
     h, w = grounding_size(height, width, longest)
-    return _channels_first(_pillow(frames, h, w, Image.Resampling.BILINEAR))
+    return _channels_first(_pillow(frames, h, w, Image.Resampling.BILINEAR, (0, 0, w, h)))
 
 
 def grounding_size(height: int, width: int, longest: int) -> tuple[int, int]:
@@ -70,11 +69,17 @@ def grounding_size(height: int, width: int, longest: int) -> tuple[int, int]:
     return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
 
 
-def _pillow(frames: NDArray[np.uint8], height: int, width: int, how: Image.Resampling) -> NDArray[np.uint8]:
-    """uint8[T, H, W, 3] -> uint8[T, height, width, 3], frame by frame (Pillow computes on 8 bit and has no batches)."""
-    out = np.empty((len(frames), height, width, 3), dtype=np.uint8)
+def _pillow(
+    frames: NDArray[np.uint8], height: int, width: int, how: Image.Resampling, box: tuple[int, int, int, int]
+) -> NDArray[np.uint8]:
+    """uint8[T, H, W, 3] resized to height x width, of which ``box`` (left, top, right, bottom) is kept: uint8[T, h, w, 3].
+
+    Frame by frame, since Pillow computes on 8 bit and has no batches; so the whole of a wide picture is there once, not T times.
+    """
+    left, top, right, bottom = box
+    out = np.empty((len(frames), bottom - top, right - left, 3), dtype=np.uint8)
     for frame, slot in zip(frames, out, strict=True):
-        slot[:] = np.asarray(Image.fromarray(np.ascontiguousarray(frame)).resize((width, height), how))
+        slot[:] = np.asarray(Image.fromarray(np.ascontiguousarray(frame)).resize((width, height), how).crop(box))
     return out
 
 

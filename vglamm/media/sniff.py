@@ -9,15 +9,23 @@ HEAD = 64
 _EBML = b"\x1a\x45\xdf\xa3"
 _SEGMENT = b"\x18\x53\x80\x67"
 _TS_PACKET = 188
+_BMP_HEADERS = {12, 40, 52, 56, 64, 108, 124}  # bytes of the header after the first one, which says its own length
 
 
 def image_format(head: bytes) -> str | None:
-    """ "JPEG", "PNG" or "WEBP" for a still image's first bytes, else None."""
+    """ "JPEG", "PNG", "WEBP" or "BMP" for a still image's first bytes, else None."""
     if head.startswith(b"\xff\xd8\xff"):
         return "JPEG"
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
         return "PNG"
+    if head.startswith(b"BM") and int.from_bytes(head[14:18], "little") in _BMP_HEADERS:
+        return "BMP"
     return "WEBP" if head[:4] == b"RIFF" and head[8:12] == b"WEBP" else None
+
+
+def is_tiff(head: bytes) -> bool:
+    """Whether a file begins as TIFF does, and raw pictures of cameras with it: no one thing that a reader could be careful with."""
+    return head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def indexed_container(head: bytes) -> str | None:

@@ -7,12 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests import fakes
 from tests.unit.commands.conftest import Run
 from vglamm.answer import Answer
 from vglamm.commands.ask import numbered
 from vglamm.media.legend import names
+from vglamm.media.mp4 import write_mp4
 from vglamm.media.read import open_video
 from vglamm.walk import Walk
 
@@ -123,6 +125,57 @@ def test_what_does_not_go_together_is_refused_before_the_model_is_loaded(
     assert run("ask", clip, QUESTION, *words) == 2
     assert told in capsys.readouterr().err
     assert taught == []
+
+
+@pytest.mark.parametrize("option", ["--json", "--overlay"])
+@pytest.mark.parametrize(("place", "told"), [("folder.png", "a folder"), ("file/a.png", "may be written to")])
+def test_a_place_that_takes_no_file_is_refused_before_the_model_is_loaded(
+    taught: list,
+    clip: Path,
+    run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    option: str,
+    place: str,
+    told: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "file").touch()
+    assert run("ask", clip, QUESTION, option, place) == 2
+    assert told in capsys.readouterr().err
+    assert taught == []
+
+
+def test_an_mp4_of_an_image_is_refused_before_the_model_is_loaded(
+    taught: list, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (64, 48)).save("a.png")
+    assert run("ask", "a.png", QUESTION, "--overlay", "o.mp4") == 2
+    assert "o.mp4 of an image" in capsys.readouterr().err
+    assert taught == []
+
+
+@pytest.mark.parametrize("kind", ["mp4", "html"])
+def test_a_video_of_one_frame_is_a_video(taught: list, run: Run, tmp_path: Path, kind: str) -> None:
+    video = tmp_path / "one.mp4"
+    write_mp4(video, [(0.0, fakes.video(1)[0])], last=1 / 6)
+    assert run("ask", video, QUESTION, "--overlay", tmp_path / f"o.{kind}", "--json", tmp_path / "a.json") == 0
+    assert not Answer.from_json((tmp_path / "a.json").read_text()).is_image
+    assert kind == "html" or len(open_video(tmp_path / "o.mp4")) == 1
+
+
+def test_json_is_kept_when_painting_fails(
+    taught: list, clip: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Answer, "save_overlay", fail)
+    assert run("ask", clip, QUESTION, "--overlay", tmp_path / "o.mp4", "--json", tmp_path / "a.json") == 2
+    assert Answer.from_json((tmp_path / "a.json").read_text()).question == QUESTION
 
 
 def test_a_missing_video_exits_2_and_names_it(taught: list, run: Run, capsys: pytest.CaptureFixture[str]) -> None:

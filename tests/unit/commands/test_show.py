@@ -69,5 +69,14 @@ def test_an_image_is_called_one() -> None:
 
 def test_truncation_time_and_notes_are_told() -> None:
     made = answer(frames=3, text="Nothing.", warnings=("[SEG] is odd",), timings={"vision": 1.0, "pixel": 0.5})
-    assert looked_at(made) == "read 3 and masked 3 of 3 frames at 2 fps, the file is truncated; 1.5 s"
+    assert looked_at(made) == "looked at 3 of 3 frames at 2 fps, the file is truncated; 1.5 s"
     assert "note  [SEG] is odd" in written(made)
+    assert "cut off" not in written(made)
+
+
+def test_what_was_masked_is_told_of_what_has_masks() -> None:
+    assert looked_at(answer(track(True, True), frames=2)) == "read 2 and masked 2 of 2 frames at 2 fps"
+
+
+def test_an_answer_that_was_cut_off_says_so() -> None:
+    assert "note  the answer was cut off at its most tokens: raise --max-new-tokens" in written(answer(frames=2, finish="length"))

@@ -47,7 +47,7 @@ def an_answer(
         text += f" {name}"
     tracks = tuple(replace(track_of(m), score=score) for m, score in zip(masks, scores[: len(masks)], strict=True))
     times = tuple(index / 6 for index in indices)
-    sampling = Sampling((0,), (0.0,), tuple(indices), times, frames, 6.0, masks.shape[2:])
+    sampling = Sampling((0,), (0.0,), tuple(indices), times, frames, 6.0 if frames > 1 else 0.0, masks.shape[2:])
     return Answer("What?", text, text, tuple(phrases), tracks, (), sampling, "a.mp4", "m", timings={"pixel": 0.5})
 
 

@@ -44,7 +44,9 @@ def answer_about(
     """The answer of a perfect model to bool[S, K, H, W], every frame of the source being a grounding frame."""
     reply, frames = parse_reply(raw), len(times)
     moments, warnings = parse_moments(raw, times, times[-1])
-    sampling = Sampling(tuple(range(frames)), times, tuple(range(frames)), times, frames, 10.0, masks.shape[2:])
+    sampling = Sampling(
+        tuple(range(frames)), times, tuple(range(frames)), times, frames, 10.0 if frames > 1 else 0.0, masks.shape[2:]
+    )
     return Answer(
         question,
         reply.text,

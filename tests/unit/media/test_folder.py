@@ -90,6 +90,7 @@ def test_a_turned_frame_is_turned(tmp_path):
     [
         (Limits(frames=2), "frames"),
         (Limits(pixels=47), "pixels"),
+        (Limits(aspect=1.3), "aspect"),
         (Limits(seconds=0.1), "seconds"),
         (Limits(fps=20), "fps"),
         (Limits(bytes=10), "bytes"),

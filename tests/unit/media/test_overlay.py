@@ -111,7 +111,11 @@ def test_the_colour_follows_the_object() -> None:
 def test_picture_of_an_image(tmp_path: Path) -> None:
     answer = answer_about(MASKS[:, :1], (0.0,))
     overlay.write_image(tmp_path / "out.png", answer, VIDEO[:1])
+    painted = (tmp_path / "out.png").read_bytes()
     assert np.array_equal(np.asarray(Image.open(tmp_path / "out.png")), overlay.Painter(answer).paint(VIDEO[0], 0))
+    for same in (VIDEO[0], Image.fromarray(VIDEO[0])):
+        overlay.write_image(tmp_path / "out.png", answer, same)
+        assert (tmp_path / "out.png").read_bytes() == painted
 
 
 def test_picture_of_a_video_shows_the_frame_with_most_objects() -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -82,6 +83,21 @@ def test_a_picture_bomb_is_refused(tmp_path: Path) -> None:
         probe(path)
 
 
+@pytest.mark.parametrize("kind", ["png", "coded", "shown"])
+def test_a_strip_is_refused(tmp_path: Path, kind: str) -> None:
+    """A few hundred bytes, which the tower that scales the shorter side would make gigabytes of."""
+    path = tmp_path / ("strip.png" if kind == "png" else "strip.mp4")
+    if kind == "png":
+        Image.new("RGB", (1, 60000)).save(path)
+    elif kind == "coded":
+        encode(path, numbers=range(3), size=(4096, 2))
+    else:
+        encode(path, numbers=range(3), aspect=Fraction(100))
+    with pytest.raises(VideoTooLarge, match=r"a strip.*at most 100 times.*Limits\.aspect"):
+        probe(path)
+    assert probe(path, Limits(aspect=60000)).codec
+
+
 def test_a_sparse_file_of_10_gb_is_refused_unopened(tmp_path: Path) -> None:
     path = tmp_path / "sparse.mp4"
     with open(path, "wb") as file:
@@ -108,6 +124,38 @@ def test_frames_are_counted_where_the_header_does_not_say(clips: ClipFolder) -> 
         with pytest.raises(VideoTooLarge, match="frames in the video"):
             scan(clips[name], Limits(frames=59))
         assert len(scan(clips[name], Limits(frames=60)).pts) == 60
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    """A WebM as a browser's MediaRecorder leaves it: frames of about 30 a second, and no word of their rate or of the length."""
+    gaps = np.random.default_rng(0).integers(28, 39, 89)
+    path = encode(
+        tmp_path / "live.webm", "libvpx", range(90), times=[0, *np.cumsum(gaps).tolist()], container_options={"live": "1"}
+    )
+    data = bytearray(path.read_bytes())
+    at = data.index(b"\x23\xe3\x83")  # DefaultDuration, of one byte of length
+    size = 4 + (data[at + 3] & 0x7F)
+    data[at : at + size] = bytes([0xEC, 0x80 | size - 2]) + bytes(size - 2)  # Void
+    path.write_bytes(data)
+    return path
+
+
+def test_a_recording_of_a_browser_has_the_rate_and_the_length_of_its_frames(recording: Path) -> None:
+    found = scan(recording)
+    span = float((found.pts[-1] - found.pts[0]) * found.time_base)
+    for info in (found.info, probe(recording)):
+        assert info.fps == pytest.approx(89 / span) == pytest.approx(30, abs=1)
+        assert info.seconds == pytest.approx(span * 90 / 89)
+    with pytest.raises(VideoTooLarge, match="fps"):
+        scan(recording, Limits(fps=29))
+    with pytest.raises(VideoTooLarge, match="seconds"):
+        scan(recording, Limits(seconds=2.9))
+
+
+def test_a_single_frame_without_a_rate_is_not_refused(tmp_path: Path) -> None:
+    path = encode(tmp_path / "one.ivf", "libvpx", range(1), times=[0])
+    assert len(scan(path).pts) == 1
 
 
 def test_many_streams_are_refused(tmp_path: Path) -> None:

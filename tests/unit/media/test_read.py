@@ -128,10 +128,12 @@ def test_arrays_are_checked() -> None:
             open_video(wrong, fps=5)
     with pytest.raises(VideoTooLarge, match="frames"):
         open_video(ARRAY, Limits(frames=19), fps=5)
+    with pytest.raises(VideoTooLarge, match="300000 x 1, a strip"):
+        open_video(np.zeros((1, 1, 300_000, 3), np.uint8), fps=5)
     assert open_video(ARRAY, fps=5).info.seconds == 4.0
 
 
-@pytest.mark.parametrize("kind", ["jpg", "png", "webp"])
+@pytest.mark.parametrize("kind", ["jpg", "png", "webp", "bmp"])
 def test_still_images(tmp_path: Path, kind: str) -> None:
     path = tmp_path / f"still.{kind}"
     Image.fromarray(numbered(5)).save(path, **({"lossless": True} if kind == "webp" else {"quality": 95}))
@@ -186,6 +188,21 @@ def test_damaged_and_moving_images_are_errors(tmp_path: Path) -> None:
     frames[0].save(tmp_path / "moving.webp", save_all=True, append_images=frames[1:])
     with pytest.raises(VideoUnreadable, match="animated"):
         open_video(tmp_path / "moving.webp")
+
+
+def test_a_photo_with_a_preview_behind_it_is_a_still_image(tmp_path: Path) -> None:
+    """As many cameras write JPEG; Pillow calls it MPO, of two frames."""
+    photo = Image.fromarray(numbered(9))
+    photo.save(tmp_path / "photo.jpg", format="MPO", save_all=True, append_images=[photo.resize((48, 32))], quality=95)
+    image = open_video(tmp_path / "photo.jpg")
+    assert (image.info.codec, image.info.width, image.info.height, len(image)) == ("jpeg", WIDTH, HEIGHT, 1)
+    assert number_of(image.frames_at([0])[0]) == 9
+
+
+def test_a_tiff_is_told_what_to_become(tmp_path: Path) -> None:
+    Image.fromarray(numbered(9)).save(tmp_path / "scan.tiff")
+    with pytest.raises(VideoUnreadable, match=r"a TIFF image; expected .*JPEG, PNG, WebP or BMP; convert it to PNG"):
+        open_video(tmp_path / "scan.tiff")
 
 
 def test_a_gif_is_a_video(tmp_path: Path) -> None:

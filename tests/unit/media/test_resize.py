@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -25,6 +27,15 @@ def test_spatial_is_pillows_bicubic_and_the_centre(height: int, width: int) -> N
     whole = np.asarray(Image.fromarray(video[1]).resize((w, h), Image.Resampling.BICUBIC))
     top, left = (h - 48) // 2, (w - 48) // 2
     np.testing.assert_array_equal(out[1], whole[top : top + 48, left : left + 48].transpose(2, 0, 1))
+
+
+def test_the_whole_of_a_wide_picture_is_there_once() -> None:
+    video = np.zeros((64, 4, 400, 3), np.uint8)
+    tracemalloc.start()  # numpy tells it of its arrays; Pillow's one picture is not counted
+    resize.spatial(video, 64)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 64 * 64 * 6400 * 3 / 10, "64 strips of 64 x 6400 would be 79 MB"
 
 
 def test_temporal_reads_the_four_neighbours_and_nothing_else() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.media.clips import ClipFolder
-from vglamm.media.sniff import cut_short, image_format, indexed_container
+from vglamm.media.sniff import cut_short, image_format, indexed_container, is_tiff
 
 
 def test_signatures() -> None:
@@ -13,7 +13,11 @@ def test_signatures() -> None:
     assert image_format(b"\x89PNG\r\n\x1a\n") == "PNG"
     assert image_format(b"RIFF\x00\x00\x00\x00WEBPVP8 ") == "WEBP"
     assert image_format(b"RIFF\x00\x00\x00\x00AVI LIST") is None
+    assert image_format(b"BM" + bytes(12) + b"\x28\0\0\0") == "BMP"
+    assert image_format(b"BM, the beginning of a text") is None
     assert image_format(b"") is None
+    assert is_tiff(b"II*\0")
+    assert not is_tiff(b"II")
     assert indexed_container(b"\x00\x00\x00\x18ftypisom") == "mov"
     assert indexed_container(b"\x1a\x45\xdf\xa3") == "matroska"
     assert indexed_container(b"RIFF") is None

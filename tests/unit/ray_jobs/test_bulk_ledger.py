@@ -75,6 +75,13 @@ def test_a_folder_that_a_node_does_not_share_is_told(ledger: Ledger) -> None:
     ledger.check_shared()
 
 
+def test_a_run_goes_on_that_was_begun_before_there_was_a_limit(ledger: Ledger) -> None:
+    ledger.claim({"settings": {"limits": {"pixels": 9}}})
+    assert ledger.claim({"settings": {"limits": {"pixels": 9, "aspect": 100.0}}}) is True
+    with pytest.raises(ConfigError, match="another run"):
+        ledger.claim({"settings": {"limits": {"pixels": 8, "aspect": 100.0}}})
+
+
 def test_a_folder_with_other_things_is_not_taken(tmp_path: Path, ledger: Ledger) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.pdf").touch()

@@ -133,7 +133,7 @@ def test_black_has_as_many_frames(tmp_path: Path) -> None:
         answer,
         tracks=(),
         phrases=(),
-        sampling=replace(answer.sampling, source_frames=1, grounding_indices=(0,), grounding_times=(0.0,)),
+        sampling=replace(answer.sampling, source_frames=1, source_fps=0.0, grounding_indices=(0,), grounding_times=(0.0,)),
     )
     assert black(image)[0] == "image/jpeg"
 

@@ -79,7 +79,8 @@ class Media:
 
 @dataclass(frozen=True)
 class Frames:
-    """Which frames a task grounds: those from ``start`` on and before ``end`` (seconds; None for the ends of the video), all of
+    """Which frames a task grounds: those from ``start`` on and before ``end`` (seconds since
+    the first frame; None for the ends of the video), all of
     them or ``fps`` per second, at most ``limit``."""
 
     fps: float | None = None
