@@ -78,7 +78,7 @@ export class Watch {
       this.told("Correcting");
       this.stage.follow();
       const body = { turn: turn.number, ...marks, ...(box && { box }), stream: true };
-      await this.receive(turn, this.api.events(`sessions/${this.session}/corrections`, body, signal), changed);
+      await this.receive(turn, this.api.events(`sessions/${turn.session}/corrections`, body, signal), changed);
     });
     if (turn.state === "done") return;
     const { refusal } = turn;
@@ -101,7 +101,7 @@ export class Watch {
         turn.see(data);
         this.stage.grow(data.position);
       } else if (event === "answer") {
-        this.session = data.session;
+        this.session ??= data.session; // not that of a correction, which may be an earlier one
         turn.end(data);
         this.stage.refresh();
       }
@@ -134,7 +134,7 @@ export class Watch {
   }
 
   async save(turn, file) {
-    const response = await this.api.call(`sessions/${this.session}/turns/${turn.number}/${file}`);
+    const response = await this.api.call(`sessions/${turn.session}/turns/${turn.number}/${file}`);
     const stem = this.file.name.replace(/\.[^.]*$/, "") || "answer";
     save(await response.blob(), `${stem}-${turn.number}-${file}`);
   }
