@@ -116,11 +116,13 @@ async function ask(text, again = null) {
   const work = mine.ask(turn, rate.value, { begun, changed });
   settle();
   turnView.root.scrollIntoView({ block: "end" });
-  await work;
-  if (mine !== watch) return;
-  changed();
-  settle();
-  turnView.root.scrollIntoView({ block: "end" });
+  try {
+    await work;
+    changed();
+  } finally {
+    settle();
+  }
+  if (mine === watch) turnView.root.scrollIntoView({ block: "end" });
 }
 
 const retry = (turnView, turn) => (turn.answer ? turnView.render() : ask(turn.question, turnView));
@@ -148,11 +150,14 @@ function correct(turn = shown?.turn, track = null) {
   const apply = async (marks) => {
     const work = mine.correct(turn, marks, () => mine === watch && turnView.render());
     settle();
-    await work;
-    if (mine !== watch) return;
-    turnView.render();
-    if (turn.state === "done" && !turn.refusal) stage.seek(marks.position);
-    settle();
+    try {
+      await work;
+      if (mine !== watch) return;
+      turnView.render();
+      if (turn.state === "done" && !turn.refusal) stage.seek(marks.position);
+    } finally {
+      settle();
+    }
   };
   const other = (next) => {
     fixing.leave();

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect
 
-from tests.integration.page.acts import answered, ends, forget, pick
-from tests.integration.page.conftest import Site
+from serve.ingress import api
+from serve.settings import Settings
+from tests.integration.page.acts import answered, ask, ends, forget, pick
+from tests.integration.page.conftest import Site, opened
+from tests.integration.page.oracle import running
+from tests.unit.serve.canned import Canned
 from vglamm.answer import Answer
 
 pytestmark = pytest.mark.browser
@@ -38,3 +44,49 @@ def test_answers_of_a_session_that_is_gone_are_not_mistaken_for_later_ones(page:
     with page.expect_download() as kept:
         second.locator("[data-file='answer.json']").click()
     assert Answer.from_json(Path(kept.value.path()).read_bytes()).question == ZEBRA
+
+
+@pytest.fixture
+def plain(tmp_path: Path, chromium: Browser) -> Iterator[Page]:
+    """The page over a backend that finds a cat in whatever it is shown."""
+    with running(api(Canned(str(tmp_path)), Settings(str(tmp_path)))) as url:
+        yield from opened(chromium.new_context(reduced_motion="reduce"), url)
+
+
+def test_a_mask_of_a_picture_is_corrected(plain: Page, tmp_path: Path) -> None:
+    Image.new("RGB", (96, 64), (120, 30, 200)).save(tmp_path / "picture.png")
+    plain.set_input_files("#file", tmp_path / "picture.png")
+    expect(plain.locator(".film img")).to_be_visible()
+    turn = answered(plain, "Who is it?")
+    turn.locator(".fix").click()
+    plain.keyboard.press("+")
+    plain.keyboard.press("Enter")
+    expect(turn.locator(".note")).to_have_text("corrected")
+    expect(plain.locator("#send")).to_be_visible()
+    expect(plain.locator("#stop")).to_be_hidden()
+
+
+def test_a_bug_of_the_player_is_no_end_of_the_page(site: Site, chromium: Browser) -> None:
+    """Its questions and corrections are over then, not at work for ever."""
+    page = chromium.new_context(reduced_motion="reduce").new_page()
+    page.goto(site.url)
+    pick(page)
+    turn = answered(page, DESCRIBE)
+    page.evaluate("() => { Entry.prototype.seek = () => { throw new Error('a bug'); }; }")
+
+    def broken() -> None:
+        expect(page.locator("#stop")).to_be_visible()
+        with page.expect_event("pageerror") as error:
+            site.oracle.release()
+        assert error.value.message == "a bug"
+        expect(page.locator("#send")).to_be_visible()
+
+    site.oracle.hold()
+    turn.locator(".fix").click()
+    page.keyboard.press("+")
+    page.keyboard.press("Enter")
+    broken()
+    site.oracle.hold()
+    ask(page, ZEBRA)
+    broken()
+    page.context.close()
