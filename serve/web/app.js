@@ -125,9 +125,10 @@ async function ask(text, again = null) {
   if (mine === watch) turnView.root.scrollIntoView({ block: "end" });
 }
 
-const retry = (turnView, turn) => (turn.answer ? turnView.render() : ask(turn.question, turnView));
+const retry = (turnView, turn) => (turn.marks ? amend(turnView, turn.marks) : ask(turn.question, turnView));
 
 async function save(turnView, turn, file) {
+  turnView.unsaved();
   try {
     told("Preparing the file");
     await watch.save(turn, file);
@@ -135,35 +136,42 @@ async function save(turnView, turn, file) {
   } catch (error) {
     if (error.name !== "Refusal") throw error;
     told("");
-    turnView.more.append(trouble(error, () => save(turnView, turn, file)));
+    turnView.unsaved(error, () => save(turnView, turn, file));
   }
 }
 
 function correct(turn = shown?.turn, track = null) {
   const mine = watch;
   if (!turn?.answer || !turn.tracks.length || mine.busy || fixing) return false;
-  const turnView = views.find((one) => one.turn === turn), { stage } = mine;
+  const turnView = views.find((one) => one.turn === turn), { stage } = mine, apply = (marks) => amend(turnView, marks);
   if (shown !== turnView) put(turnView);
   const chosen = track ?? [...stage.pinned][0] ?? 0;
   stage.pinned.clear();
   stage.pin(chosen);
-  const apply = async (marks) => {
-    const work = mine.correct(turn, marks, () => mine === watch && turnView.render());
-    settle();
-    try {
-      await work;
-      if (mine !== watch) return;
-      turnView.render();
-      if (turn.state === "done" && !turn.refusal) stage.seek(marks.position);
-    } finally {
-      settle();
-    }
-  };
   const other = (next) => {
     fixing.leave();
     correct(turn, next);
   };
   fixing = new Correction(stage, chosen, { apply, other, left: () => { fixing = null; } });
+}
+
+/* Correct the mask of an answer by these marks. */
+async function amend(turnView, marks) {
+  const mine = watch, { turn } = turnView;
+  if (mine.busy) return;
+  fixing?.leave();
+  if (shown !== turnView) put(turnView);
+  const work = mine.correct(turn, marks, () => mine === watch && turnView.render());
+  turnView.render();
+  settle();
+  try {
+    await work;
+    if (mine !== watch) return;
+    turnView.render();
+    if (turn.state === "done" && !turn.refusal) mine.stage.seek(marks.position);
+  } finally {
+    settle();
+  }
 }
 
 /* The question's field is as high as what is in it. */

@@ -4,10 +4,10 @@ import { palette } from "./palette.js";
 import { writing, written } from "./reply.js";
 
 /* state: "waiting", "writing", "masks", "done", "stopped" or "failed". session, number: where the server keeps the answer. A video may
-   have had an earlier session, whose numbers begin at 0 too. */
+   have had an earlier session, whose numbers begin at 0 too. marks: of the last correction, whether it went well or not. */
 export class Turn {
   constructor(question) {
-    Object.assign(this, { question, session: null, number: null, raw: "", tracks: [], times: [], moments: [], answer: null, timings: null, refusal: null });
+    Object.assign(this, { question, session: null, number: null, raw: "", tracks: [], times: [], moments: [], answer: null, timings: null, marks: null, refusal: null });
     this.state = "waiting";
   }
 

@@ -1,11 +1,10 @@
 /* One video with the conversation about it: sending it, asking, correcting, saving. It knows the server and the player, not the page. */
 
-import { stopped, until } from "./api.js";
+import { GONE, stopped, until } from "./api.js";
 import { save } from "./dom.js";
 import { Stage } from "./stage.js";
 import { Turn } from "./turn.js";
 
-const GONE = [404, 410];
 const MANY = 96, LONG = 30;
 const LOOK = 600_000;
 
@@ -72,12 +71,13 @@ export class Watch {
   }
 
   /* Mark what a mask should have been; the answer of the turn is replaced. */
-  async correct(turn, { box, ...marks }, changed) {
-    const before = turn.answer;
+  async correct(turn, marks, changed) {
+    const before = turn.answer, { box, ...rest } = marks;
+    turn.marks = marks;
     await this.during(turn, async (signal) => {
       this.told("Correcting");
       this.stage.follow();
-      const body = { turn: turn.number, ...marks, ...(box && { box }), stream: true };
+      const body = { turn: turn.number, ...rest, ...(box && { box }), stream: true };
       await this.receive(turn, this.api.events(`sessions/${turn.session}/corrections`, body, signal), changed);
     });
     if (turn.state === "done") return;

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from serve.ingress import api
 from serve.settings import Settings
@@ -22,6 +22,67 @@ DESCRIBE = "Describe the video."
 ZEBRA = "Show the zebra."
 
 
+BUSY = {"error": {"code": "overloaded", "message": "9 waiting requests", "request_id": "r"}}
+
+
+def refusing(page: Page, pattern: str, times: int) -> list[str | None]:
+    """The bodies of requests, of which so many are refused first."""
+    asked: list[str | None] = []
+
+    def handle(route: Route) -> None:
+        asked.append(route.request.post_data)
+        if len(asked) <= times:
+            route.fulfill(status=503, json=BUSY)
+        else:
+            route.continue_()
+
+    page.route(pattern, handle)
+    return asked
+
+
+def corrected(page: Page, turn: Locator) -> None:
+    """Mark the middle of the mask, by keys."""
+    turn.locator(".fix").click()
+    page.keyboard.press("+")
+    page.keyboard.press("Enter")
+
+
+def test_a_correction_that_was_refused_is_tried_again(page: Page) -> None:
+    asked = refusing(page, "**/corrections", 2)
+    pick(page)
+    turn = answered(page, DESCRIBE)
+    corrected(page, turn)
+    again = turn.locator(".trouble button")
+    again.click()
+    expect(page.locator("#send")).to_be_visible()
+    expect(turn.locator(".trouble")).to_have_count(1)
+    later = answered(page, ZEBRA)
+    later.locator(".fix").click()  # what is begun there gives way
+    again.click()
+    expect(turn.locator(".trouble")).to_have_count(0)
+    expect(page.locator("#send")).to_be_visible()
+    ends(turn, "done")
+    expect(turn).to_have_attribute("data-current", "")
+    expect(page.locator(".tool")).to_have_count(0)
+    assert len(asked) == 3
+    assert asked[0] == asked[1] == asked[2]
+
+
+def test_of_downloads_that_failed_the_last_one_is_told_until_one_succeeds(page: Page) -> None:
+    refusing(page, "**/turns/**", 2)
+    pick(page)
+    turn = answered(page, DESCRIBE)
+    for name in ("coco.json", "answer.json"):
+        with page.expect_response("**/turns/**"):
+            turn.locator(f"[data-file='{name}']").click()
+        expect(turn.locator(".trouble")).to_have_count(1)
+    with page.expect_download() as waiting:
+        turn.locator(".trouble button").click()
+    assert waiting.value.suggested_filename == "things-0-answer.json"
+    expect(page.locator("#now")).to_have_text("Saved")
+    expect(turn.locator(".trouble")).to_have_count(0)
+
+
 def test_answers_of_a_session_that_is_gone_are_not_mistaken_for_later_ones(page: Page, site: Site) -> None:
     """Both are turn 0 of theirs."""
     pick(page)
@@ -34,12 +95,12 @@ def test_answers_of_a_session_that_is_gone_are_not_mistaken_for_later_ones(page:
         first.locator("[data-file='answer.json']").click()
     assert (saved.value.status, f"/{session}/turns/0/" in saved.value.url) == (410, True)
     expect(first.locator(".trouble")).to_contain_text("The conversation has expired")
-    with page.expect_response("**/corrections") as corrected:
-        first.locator(".fix").click()
-        page.keyboard.press("+")
-        page.keyboard.press("Enter")
-    assert corrected.value.status == 410
+    with page.expect_response("**/corrections") as refused:
+        corrected(page, first)
+    assert refused.value.status == 410
     ends(first, "done")
+    expect(first.locator(".trouble")).to_contain_text("The conversation has expired")
+    expect(first.locator(".trouble button")).to_have_count(0)  # it will not come back
     assert (first.locator(".text").inner_text(), second.locator(".text").inner_text()) == said
     with page.expect_download() as kept:
         second.locator("[data-file='answer.json']").click()
@@ -58,9 +119,7 @@ def test_a_mask_of_a_picture_is_corrected(plain: Page, tmp_path: Path) -> None:
     plain.set_input_files("#file", tmp_path / "picture.png")
     expect(plain.locator(".film img")).to_be_visible()
     turn = answered(plain, "Who is it?")
-    turn.locator(".fix").click()
-    plain.keyboard.press("+")
-    plain.keyboard.press("Enter")
+    corrected(plain, turn)
     expect(turn.locator(".note")).to_have_text("corrected")
     expect(plain.locator("#send")).to_be_visible()
     expect(plain.locator("#stop")).to_be_hidden()
@@ -82,9 +141,7 @@ def test_a_bug_of_the_player_is_no_end_of_the_page(site: Site, chromium: Browser
         expect(page.locator("#send")).to_be_visible()
 
     site.oracle.hold()
-    turn.locator(".fix").click()
-    page.keyboard.press("+")
-    page.keyboard.press("Enter")
+    corrected(page, turn)
     broken()
     site.oracle.hold()
     ask(page, ZEBRA)
