@@ -8,6 +8,7 @@ import binascii
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -35,6 +36,13 @@ def body_of(model: type[BaseModel]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}}
 
 
+@dataclass
+class Brought:
+    """video: the name of one that came with a request and that nobody knows yet: in a form, or named inline or by an address."""
+
+    video: str | None = None
+
+
 class Intake:
     """Takes videos in, however they come. Each is examined before it has a name that anybody learns."""
 
@@ -43,19 +51,19 @@ class Intake:
         self.taken = videos.settings.taken
 
     @asynccontextmanager
-    async def read(self, request: Request, model: type[Model]) -> AsyncIterator[tuple[Model, str | None]]:
-        """The request as ``model``, from JSON or from a form, and the name of a video that came in the form. What raises while they
-        are in hand takes the video along: nobody was told its name."""
-        kind = request.headers.get("content-type", "")
-        if not kind.startswith("multipart/form-data"):
-            yield parsed(await request.body(), model), None
-            return
-        fields, video = await self._form(request, kind)
+    async def read(self, request: Request, model: type[Model]) -> AsyncIterator[tuple[Model, Brought]]:
+        """The request as ``model``, from JSON or from a form, and what it brought. What raises while they are in hand takes the
+        video along: nobody was told its name."""
+        kind, brought = request.headers.get("content-type", ""), Brought()
         try:
-            yield validated(fields, model), video
+            if kind.startswith("multipart/form-data"):
+                fields, brought.video = await self._form(request, kind)
+                yield validated(fields, model), brought
+            else:
+                yield parsed(await request.body(), model), brought
         except (Exception, asyncio.CancelledError):
-            if video is not None:
-                await asyncio.shield(self.videos.delete(video))
+            if brought.video is not None:
+                await asyncio.shield(self.videos.delete(brought.video))
             raise
 
     async def upload(self, request: Request) -> str:
