@@ -78,9 +78,10 @@ function leave() {
   told("");
 }
 
-function show(turnView) {
-  if (shown === turnView || !watch?.stage || watch.busy) return;
-  put(turnView);
+/* Whether an answer is on the screen, now that it is pointed at. A correction gives way to a press only. */
+function show(turnView, pressed) {
+  if (shown !== turnView && watch?.stage && !watch.busy && (pressed || !fixing)) put(turnView);
+  return shown === turnView;
 }
 
 function put(turnView) {

@@ -6,16 +6,18 @@ import { trouble } from "./trouble.js";
 
 const FILES = [["overlay.mp4", "Video with masks", "MP4"], ["answer.json", "The answer as JSON", "JSON"], ["coco.json", "Masks as COCO JSON", "COCO"]];
 
-/* hooks: what a person can do here, each a function: show(view), wire(chip, track), save(turn, file), correct(turn), again(turn). */
+/* hooks: what a person can do here, each a function: show(view, pressed), which says whether the answer is on the screen then,
+   wire(chip, track), save(turn, file), correct(turn), again(turn). */
 export class TurnView {
   constructor(turn, { image }, hooks) {
     Object.assign(this, { turn, image, hooks, shown: null, failed: null });
     this.text = el("p", { class: "text", "aria-live": "polite", "aria-busy": "true" });
     this.more = el("div", { class: "more" });
     this.root = el("li", { class: "turn" }, el("h2", { class: "asked" }, turn.question), this.text, this.more);
-    /* A phrase of an earlier answer is pointed at: that answer is on the screen before the phrase hears of it. */
-    for (const kind of ["pointerover", "focus", "click"]) this.root.addEventListener(kind, (e) => {
-      if (e.target.closest(".chip, .foot") && (kind !== "pointerover" || e.pointerType === "mouse")) hooks.show(this);
+    /* A phrase of an earlier answer is pointed at: that answer is on the screen before the phrase hears of it, or it hears nothing. */
+    for (const kind of ["pointerenter", "focus", "click"]) this.root.addEventListener(kind, (e) => {
+      if (!e.target.closest(".chip, .foot") || (kind === "pointerenter" && e.pointerType !== "mouse")) return;
+      if (!hooks.show(this, kind === "click") && e.target.closest(".chip")) e.stopPropagation();
     }, true);
     this.render();
   }

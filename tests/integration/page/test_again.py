@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from serve.ingress import api
 from serve.settings import Settings
-from tests.integration.page.acts import answered, ask, ends, forget, pick
+from tests.integration.page.acts import answered, ask, ends, filled, forget, pick
 from tests.integration.page.conftest import Site, opened
 from tests.integration.page.oracle import running
 from tests.unit.serve.canned import Canned
@@ -66,6 +67,46 @@ def test_a_correction_that_was_refused_is_tried_again(page: Page) -> None:
     expect(page.locator(".tool")).to_have_count(0)
     assert len(asked) == 3
     assert asked[0] == asked[1] == asked[2]
+
+
+def test_a_correction_gives_way_to_a_press_and_not_to_a_glance(page: Page) -> None:
+    pick(page)
+    first, second = answered(page, DESCRIBE), answered(page, ZEBRA)
+    second.locator(".fix").click()
+    for _ in range(2):
+        page.keyboard.press("+")
+    points, chips, lit = page.locator(".tool .point"), first.locator(".chip"), filled(page)
+    for chip in chips.all():
+        chip.hover()
+        expect(points).to_have_count(2)
+        chip.focus()
+        page.keyboard.press("Shift+Tab")  # now by the keyboard, which lights a phrase
+        page.keyboard.press("Tab")
+        expect(chip).to_be_focused()
+        expect(points).to_have_count(2)
+        assert np.array_equal(filled(page), lit)
+    first.locator("[data-file='answer.json']").hover()
+    expect(second).to_have_attribute("data-current", "")
+    expect(points).to_have_count(2)
+    chips.last.click()
+    expect(page.locator(".tool")).to_have_count(0)
+    expect(first).to_have_attribute("data-current", "")
+    expect(chips.last).to_have_attribute("aria-pressed", "true")
+
+
+def test_a_phrase_of_another_answer_is_not_lit_while_one_is_written(page: Page, site: Site) -> None:
+    """Its number is that of another object there, or of none."""
+    pick(page)
+    first = answered(page, DESCRIBE)
+    site.oracle.hold()
+    second = ask(page, ZEBRA)
+    expect(second).to_have_attribute("data-current", "")
+    for chip in first.locator(".chip").all():
+        chip.click()
+        expect(chip).to_have_attribute("aria-pressed", "false")
+    site.oracle.release()
+    ends(second, "done")
+    expect(page.locator(".film .name[aria-pressed=true]")).to_have_count(0)
 
 
 def test_of_downloads_that_failed_the_last_one_is_told_until_one_succeeds(page: Page) -> None:
