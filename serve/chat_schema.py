@@ -36,13 +36,14 @@ class VideoPart(Loose):
 
 
 Part = Annotated[TextPart | ImagePart | VideoPart, Field(discriminator="type")]
+Parts = Annotated[list[Part], Field(max_length=64, fail_fast=True)]
 
 
 class Message(Loose):
     """raw: of an assistant's message, as the response gave it: what the model wrote, with its tags."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[Part] | None = None
+    content: str | Parts | None = None
     raw: str | None = None
 
     @property

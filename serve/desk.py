@@ -15,7 +15,7 @@ from serve.schema import Options, Question
 from serve.sessions import Session, Sessions
 from serve.settings import Settings
 from serve.spool import Spool
-from serve.uploads import Intake
+from serve.uploads import Brought, Intake
 from serve.videos import Videos, path_of
 from vglamm.errors import RequestRefused, VglammError
 
@@ -47,25 +47,27 @@ class Desk:
         jobs = Jobs(backend, spool, videos, settings)
         return Desk(backend, settings, spool, videos, sessions, jobs, Intake(videos, fetcher))
 
-    async def video(self, reference: str | None, uploaded: str | None) -> tuple[str, bool]:
-        """The video of a request, and whether it came with it."""
-        if (reference is None) == (uploaded is None):
+    async def video(self, reference: str | None, brought: Brought) -> str:
+        """The video of a request. One that comes with it by this reference is added to what it brought."""
+        if (reference is None) == (brought.video is None):
             got = "no video" if reference is None else "a video and a file"
             raise RequestRefused(got, "one of them", "send a file, or name a video")
-        if uploaded is not None:
-            return uploaded, True
-        assert reference is not None, "one of both"
-        return await self.intake.named(reference)
+        if reference is None:
+            assert brought.video is not None, "one of both"
+            return brought.video
+        video, new = await self.intake.named(reference)
+        brought.video = video if new else None
+        return video
 
-    async def asked(self, question: Question, uploaded: str | None, request: Request) -> tuple[Session | None, Ask, str, bool]:
-        """The session of a question, what to ask, the video, and whether that came with it."""
+    async def asked(self, question: Question, brought: Brought, request: Request) -> tuple[Session | None, Ask, str]:
+        """The session of a question, what to ask, and the video."""
         self.check_question(question.question)
         if question.session is None:
-            video, came = await self.video(question.video, uploaded)
+            video = await self.video(question.video, brought)
             ask = self.ask(question, question.question, video, request)
-            return (await self.sessions.begin(video, ask) if question.keep else None), ask, video, came
+            return (await self.sessions.begin(video, ask) if question.keep else None), ask, video
         session = await self.sessions.load(question.session)
-        if uploaded is not None or question.video not in (None, session.video):
+        if brought.video is not None or question.video not in (None, session.video):
             raise RequestRefused("a session and another video", "one of them", "leave the video out")
         if question.model not in ("", session.model):
             raise RequestRefused("a session and another model", "the session's", "leave the model out")
@@ -73,7 +75,7 @@ class Desk:
             raise RequestRefused("a session and other frames", "the session's", "leave fps, every_frame, limit, start and end out")
         watching = replace(session.watched, mode=question.mode or session.watched.mode)
         ask = self.ask(question, question.question, session.video, request)
-        return session, replace(ask, sampling=watching, model=session.model), session.video, False
+        return session, replace(ask, sampling=watching, model=session.model), session.video
 
     def ask(self, options: Options, question: str, video: str, request: Request) -> Ask:
         return Ask(

@@ -8,14 +8,12 @@ the text has ended, the masks are on their way.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serve.failures import RAISED
 from vglamm.records import Sight
 
 Row = tuple[int, list[Sight]]
@@ -33,40 +31,51 @@ class Early:
 
     def __init__(self, begin: Callable[[Prompts], AsyncGenerator[Row, None]]) -> None:
         self._begin = begin
-        self._prompts: Prompts | None = None
-        self._came: asyncio.Queue[Row | BaseException | None] = asyncio.Queue(ROWS)
-        self._task: asyncio.Task[None] | None = None
+        self._at_work: _Collecting | None = None
 
     async def cue(self, prompts: Prompts) -> None:
         """Begin with these prompts, instead of what was begun before."""
         await self.stop()
-        self._prompts, self._came = prompts, asyncio.Queue(ROWS)
-        self._task = asyncio.create_task(self._collect(self._begin(prompts), self._came))
+        self._at_work = _Collecting(prompts, self._begin(prompts))
 
     async def rows(self, prompts: Prompts) -> AsyncGenerator[Row, None]:
         """The rows of these prompts. Raises Declined before the first if no such tracking was begun, else what tracking raises."""
-        if self._prompts is None or not np.array_equal(self._prompts, prompts):
+        at_work = self._at_work
+        if at_work is None or not np.array_equal(at_work.prompts, prompts):
             raise Declined
-        while (row := await self._came.get()) is not None:
-            if isinstance(row, BaseException):
-                raise row
-            yield row
+        async with aclosing(at_work.rows()) as rows:
+            async for row in rows:
+                yield row
 
     async def stop(self) -> None:
         """End what is at work. Nothing happens the second time."""
-        task, self._task, self._prompts = self._task, None, None
-        if task is not None:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        at_work, self._at_work = self._at_work, None
+        if at_work is not None:
+            await at_work.stop()
 
-    @staticmethod
-    async def _collect(rows: AsyncGenerator[Row, None], came: asyncio.Queue[Row | BaseException | None]) -> None:
-        try:
-            async with aclosing(rows):
-                async for row in rows:
-                    await came.put(row)
-        except (Declined, *RAISED) as error:
-            await came.put(error)
-        else:
-            await came.put(None)
+
+class _Collecting:
+    """A task that takes rows until :data:`ROWS` wait. Its end comes behind the last row, however it ends: by a bug too."""
+
+    def __init__(self, prompts: Prompts, rows: AsyncGenerator[Row, None]) -> None:
+        self.prompts = prompts
+        self._came: asyncio.Queue[Row | None] = asyncio.Queue()
+        self._room = asyncio.Semaphore(ROWS)
+        self._task = asyncio.create_task(self._collect(rows))
+        self._task.add_done_callback(lambda _: self._came.put_nowait(None))
+
+    async def rows(self) -> AsyncGenerator[Row, None]:
+        while (row := await self._came.get()) is not None:
+            self._room.release()
+            yield row
+        await self._task  # it has ended: this raises what it ended with
+
+    async def stop(self) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)  # who reads is told what it ended with
+
+    async def _collect(self, rows: AsyncGenerator[Row, None]) -> None:
+        async with aclosing(rows):
+            async for row in rows:
+                await self._room.acquire()
+                self._came.put_nowait(row)

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from ray.exceptions import NodeDiedError, ObjectLostError, RayActorError, RayTaskError, TaskCancelledError, WorkerCrashedError
+from ray.exceptions import (
+    NodeDiedError,
+    ObjectLostError,
+    OutOfMemoryError,
+    RayActorError,
+    RayTaskError,
+    TaskCancelledError,
+    WorkerCrashedError,
+)
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException, ReplicaUnavailableError
 
 from vglamm.errors import Overloaded, VglammError, WorkerLost
 
-LOST = (RayActorError, ObjectLostError, NodeDiedError, WorkerCrashedError, ReplicaUnavailableError)
+LOST = (RayActorError, ObjectLostError, NodeDiedError, WorkerCrashedError, OutOfMemoryError, ReplicaUnavailableError)
+"""OutOfMemoryError: Ray's monitor killed the process, which may not have been the one that took the memory."""
 RAISED = (VglammError, *LOST, RayTaskError, RayServeException, TaskCancelledError)
 """What a call of a deployment may raise, bugs of a deployment (as RayTaskError) included."""
 

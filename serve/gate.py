@@ -71,7 +71,7 @@ class Gate:
         line = Line(scope, receive, send, self.taken, headers)
         began = time.monotonic()
         try:
-            refusal = self.guard.refusal(path_of(scope), headers) or line.refusal()
+            refusal = self.guard.refusal(scope["method"], path_of(scope), headers) or line.refusal()
             with self._counted(scope, refusal, line) as refused:
                 if refused is not None:
                     said = told(refused)

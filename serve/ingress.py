@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from serve.attend import ClientLeft
+from serve.bodies import BoundedRoute
 from serve.contract import Backend
 from serve.desk import Desk
 from serve.errors import INTERNAL, told
@@ -27,6 +28,7 @@ def api(backend: Backend, settings: Settings, hook: Hook = unheard) -> FastAPI:
     """backend: what answers. hook: told of every request. The application works on jobs and drops what expired while it lives."""
     desk = Desk.of(backend, settings)
     app = FastAPI(title="vglamm", version="1", docs_url=None, redoc_url=None, lifespan=_lifespan, redirect_slashes=False)
+    app.router.route_class = BoundedRoute
     app.state.desk, app.state.tasks = desk, []
     app.add_middleware(Gate, settings=settings, hook=hook)
     for kind in (VglammError, HTTPException, RequestValidationError):

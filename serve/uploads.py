@@ -5,26 +5,25 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from starlette.requests import ClientDisconnect, Request
 
+from serve.bodies import Model, parsed, validated
 from serve.fetch import Fetcher
 from serve.forms import Form
 from serve.spool import PATTERNS, VIDEOS
 from serve.videos import Videos
 from vglamm.errors import RequestRefused
 
-Model = TypeVar("Model", bound=BaseModel)
 _DATA = re.compile(r"data:([\w.+-]+/[\w.+-]+)?((?:;[\w.=+-]+)*?)(;base64)?,", re.ASCII)
-_BLOCK = 1024**2
+_BLOCK, _QUOTED = 1024**2, 64 * 1024
 FILE = "file"
 """The field of a form that holds a video."""
 
@@ -37,6 +36,13 @@ def body_of(model: type[BaseModel]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}}
 
 
+@dataclass
+class Brought:
+    """video: the name of one that came with a request and that nobody knows yet: in a form, or named inline or by an address."""
+
+    video: str | None = None
+
+
 class Intake:
     """Takes videos in, however they come. Each is examined before it has a name that anybody learns."""
 
@@ -45,19 +51,19 @@ class Intake:
         self.taken = videos.settings.taken
 
     @asynccontextmanager
-    async def read(self, request: Request, model: type[Model]) -> AsyncIterator[tuple[Model, str | None]]:
-        """The request as ``model``, from JSON or from a form, and the name of a video that came in the form. What raises while they
-        are in hand takes the video along: nobody was told its name."""
-        kind = request.headers.get("content-type", "")
-        if not kind.startswith("multipart/form-data"):
-            yield parsed(await request.body(), model), None
-            return
-        fields, video = await self._form(request, kind)
+    async def read(self, request: Request, model: type[Model]) -> AsyncIterator[tuple[Model, Brought]]:
+        """The request as ``model``, from JSON or from a form, and what it brought. What raises while they are in hand takes the
+        video along: nobody was told its name."""
+        kind, brought = request.headers.get("content-type", ""), Brought()
         try:
-            yield validated(fields, model), video
+            if kind.startswith("multipart/form-data"):
+                fields, brought.video = await self._form(request, kind)
+                yield validated(fields, model), brought
+            else:
+                yield parsed(await request.body(), model), brought
         except (Exception, asyncio.CancelledError):
-            if video is not None:
-                await asyncio.shield(self.videos.delete(video))
+            if brought.video is not None:
+                await asyncio.shield(self.videos.delete(brought.video))
             raise
 
     async def upload(self, request: Request) -> str:
@@ -100,23 +106,6 @@ class Intake:
         return fields, video
 
 
-def parsed(body: bytes, model: type[Model]) -> Model:
-    """JSON as ``model``; RequestValidationError, which says where it does not fit."""
-    try:
-        tree = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise RequestRefused("a body that is not JSON", "JSON, or a form", "set Content-Type and check the body") from error
-    return validated(tree, model)
-
-
-def validated(tree: Any, model: type[Model]) -> Model:
-    """Fields as ``model``; RequestValidationError, which says where they do not fit."""
-    try:
-        return model.model_validate(tree)
-    except ValidationError as error:
-        raise RequestValidationError(error.errors(include_input=False, include_context=False)) from error
-
-
 async def _inline(url: str) -> AsyncIterator[bytes]:
     """The bytes of a data URL (RFC 2397)."""
     head = _DATA.match(url[:200])
@@ -124,7 +113,8 @@ async def _inline(url: str) -> AsyncIterator[bytes]:
         raise RequestRefused("a data URL without a comma", "data:video/mp4;base64,...", "encode the video so")
     at = head.end()
     if head[3] is None:
-        yield unquote_to_bytes(url[at:])
+        async for block in _unquoted(url, at):
+            yield block
         return
     while at < len(url):
         piece, at = url[at : at + _BLOCK], at + _BLOCK  # a multiple of four characters, which are three bytes
@@ -132,3 +122,13 @@ async def _inline(url: str) -> AsyncIterator[bytes]:
             yield base64.b64decode(piece, validate=True)
         except (binascii.Error, ValueError) as error:
             raise RequestRefused("a data URL that is not base64", "data:video/mp4;base64,...", "encode the video so") from error
+
+
+async def _unquoted(url: str, at: int) -> AsyncIterator[bytes]:
+    """What is percent-encoded from there on. This makes an object of each sign of a percentage: in blocks, and beside the loop."""
+    while at < len(url):
+        end = at + _QUOTED
+        cut = url.rfind("%", end - 2, end)  # a %xx goes into the next block whole
+        end = end if cut < 0 else cut
+        yield await asyncio.to_thread(unquote_to_bytes, url[at:end])
+        at = end

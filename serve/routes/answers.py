@@ -25,11 +25,11 @@ def add(app: FastAPI, desk: Desk) -> None:
     @app.post("/v1/answers", openapi_extra=body_of(Question), responses=STREAM)
     async def ask(request: Request) -> Response:
         """Ask a question; with ``session``, a further one about the same video."""
-        async with desk.intake.read(request, Question) as (question, uploaded):
-            session, asked, video, came = await desk.asked(question, uploaded, request)
+        async with desk.intake.read(request, Question) as (question, brought):
+            session, asked, video = await desk.asked(question, brought, request)
             events = desk.sessions.ask(session, replace(asked, live=question.stream), video, question.alone)
-            if came and not question.keep:
-                events = then_deleted(desk, events, video)
+            if brought.video is not None:
+                events = then_deleted(desk, events, video, kept=question.keep)
             return await answered(events, request, question.stream)
 
 
@@ -53,11 +53,15 @@ async def answered(events: Any, request: Request, stream: bool) -> Response:
     return EventStream(told_in_stream(whole(), request.state.request_id))
 
 
-async def then_deleted(desk: Desk, events: Any, video: str) -> Any:
-    """The events; a video that nobody asked to keep goes with their end."""
+async def then_deleted(desk: Desk, events: Any, video: str, *, kept: bool = False) -> Any:
+    """The events of a question that brought its video, which goes with their end. kept: not if that is an answer, which tells its
+    name."""
+    told = False
     try:
         async with aclosing(events):
             async for event in events:
+                told = told or isinstance(event, Turned)
                 yield event
     finally:
-        await desk.videos.delete(video)
+        if not (kept and told):
+            await desk.videos.delete(video)

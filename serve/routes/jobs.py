@@ -20,9 +20,9 @@ def add(app: FastAPI, desk: Desk) -> None:
     @app.post("/v1/jobs", status_code=202, tags=["jobs"], openapi_extra=body_of(JobRequest), responses=FAILURES, response_model=Job)
     async def begin(request: Request, response: Response) -> Any:
         """Ask in the background. The job survives this server; it is kept for a while after its end."""
-        async with desk.intake.read(request, JobRequest) as (wanted, uploaded):
+        async with desk.intake.read(request, JobRequest) as (wanted, brought):
             desk.check_question(wanted.question)
-            video, _ = await desk.video(wanted.video, uploaded)
+            video = await desk.video(wanted.video, brought)
             record = await desk.jobs.add(video, desk.ask(wanted, wanted.question, video, request))
         response.headers["Location"] = f"/v1/jobs/{record['job']}"
         return tree(record)

@@ -8,10 +8,11 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Path, Request, Response
 from starlette.responses import StreamingResponse
 
+from serve.bodies import parsed
 from serve.desk import Desk
 from serve.schema import Failure, Video, VideoRequest
 from serve.spool import PATTERNS, VIDEOS
-from serve.uploads import FILE, parsed
+from serve.uploads import FILE
 
 Name = Annotated[str, Path(pattern=PATTERNS[VIDEOS])]
 FAILURES: dict[int | str, dict[str, Any]] = {"4XX": {"model": Failure}, "5XX": {"model": Failure}}

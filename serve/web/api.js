@@ -7,6 +7,8 @@ const LATE = {
   video_too_large: 413, request_too_large: 413, video_not_found: 404, not_kept: 404, model_unknown: 404, session_gone: 410, in_use: 409,
   request_too_slow: 408, too_many_requests: 429, unauthorised: 401, forbidden: 403, url_refused: 403, overloaded: 503, worker_lost: 503,
 };
+/* What the server no longer has. */
+export const GONE = [404, 410];
 const TOKEN = "vglamm-token";
 
 /* A status that is no success, or no answer at all (status 0). retryAfter: seconds that the server asks to wait, or null. */

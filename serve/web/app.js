@@ -78,9 +78,10 @@ function leave() {
   told("");
 }
 
-function show(turnView) {
-  if (shown === turnView || !watch?.stage || watch.busy) return;
-  put(turnView);
+/* Whether an answer is on the screen, now that it is pointed at. A correction gives way to a press only. */
+function show(turnView, pressed) {
+  if (shown !== turnView && watch?.stage && !watch.busy && (pressed || !fixing)) put(turnView);
+  return shown === turnView;
 }
 
 function put(turnView) {
@@ -116,16 +117,19 @@ async function ask(text, again = null) {
   const work = mine.ask(turn, rate.value, { begun, changed });
   settle();
   turnView.root.scrollIntoView({ block: "end" });
-  await work;
-  if (mine !== watch) return;
-  changed();
-  settle();
-  turnView.root.scrollIntoView({ block: "end" });
+  try {
+    await work;
+    changed();
+  } finally {
+    settle();
+  }
+  if (mine === watch) turnView.root.scrollIntoView({ block: "end" });
 }
 
-const retry = (turnView, turn) => (turn.answer ? turnView.render() : ask(turn.question, turnView));
+const retry = (turnView, turn) => (turn.marks ? amend(turnView, turn.marks) : ask(turn.question, turnView));
 
 async function save(turnView, turn, file) {
+  turnView.unsaved();
   try {
     told("Preparing the file");
     await watch.save(turn, file);
@@ -133,32 +137,42 @@ async function save(turnView, turn, file) {
   } catch (error) {
     if (error.name !== "Refusal") throw error;
     told("");
-    turnView.more.append(trouble(error, () => save(turnView, turn, file)));
+    turnView.unsaved(error, () => save(turnView, turn, file));
   }
 }
 
 function correct(turn = shown?.turn, track = null) {
   const mine = watch;
   if (!turn?.answer || !turn.tracks.length || mine.busy || fixing) return false;
-  const turnView = views.find((one) => one.turn === turn), { stage } = mine;
+  const turnView = views.find((one) => one.turn === turn), { stage } = mine, apply = (marks) => amend(turnView, marks);
   if (shown !== turnView) put(turnView);
   const chosen = track ?? [...stage.pinned][0] ?? 0;
   stage.pinned.clear();
   stage.pin(chosen);
-  const apply = async (marks) => {
-    const work = mine.correct(turn, marks, () => mine === watch && turnView.render());
-    settle();
-    await work;
-    if (mine !== watch) return;
-    turnView.render();
-    if (turn.state === "done" && !turn.refusal) stage.seek(marks.position);
-    settle();
-  };
   const other = (next) => {
     fixing.leave();
     correct(turn, next);
   };
   fixing = new Correction(stage, chosen, { apply, other, left: () => { fixing = null; } });
+}
+
+/* Correct the mask of an answer by these marks. */
+async function amend(turnView, marks) {
+  const mine = watch, { turn } = turnView;
+  if (mine.busy) return;
+  fixing?.leave();
+  if (shown !== turnView) put(turnView);
+  const work = mine.correct(turn, marks, () => mine === watch && turnView.render());
+  turnView.render();
+  settle();
+  try {
+    await work;
+    if (mine !== watch) return;
+    turnView.render();
+    if (turn.state === "done" && !turn.refusal) mine.stage.seek(marks.position);
+  } finally {
+    settle();
+  }
 }
 
 /* The question's field is as high as what is in it. */

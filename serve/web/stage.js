@@ -64,6 +64,7 @@ export class Stage extends Entry {
   }
 
   seek(position) {
+    if (!this.video) return this.draw(); // an image has one frame
     super.seek(position);
     this.now = this.times[this.position];
     this.canvas.classList.remove("held");

@@ -1,20 +1,23 @@
 /* A question and its answer on the page. */
 
+import { GONE } from "./api.js";
 import { el } from "./dom.js";
 import { trouble } from "./trouble.js";
 
 const FILES = [["overlay.mp4", "Video with masks", "MP4"], ["answer.json", "The answer as JSON", "JSON"], ["coco.json", "Masks as COCO JSON", "COCO"]];
 
-/* hooks: what a person can do here, each a function: show(view), wire(chip, track), save(turn, file), correct(turn), again(turn). */
+/* hooks: what a person can do here, each a function: show(view, pressed), which says whether the answer is on the screen then,
+   wire(chip, track), save(turn, file), correct(turn), again(turn). */
 export class TurnView {
   constructor(turn, { image }, hooks) {
-    Object.assign(this, { turn, image, hooks, shown: null });
+    Object.assign(this, { turn, image, hooks, shown: null, failed: null });
     this.text = el("p", { class: "text", "aria-live": "polite", "aria-busy": "true" });
     this.more = el("div", { class: "more" });
     this.root = el("li", { class: "turn" }, el("h2", { class: "asked" }, turn.question), this.text, this.more);
-    /* A phrase of an earlier answer is pointed at: that answer is on the screen before the phrase hears of it. */
-    for (const kind of ["pointerover", "focus", "click"]) this.root.addEventListener(kind, (e) => {
-      if (e.target.closest(".chip, .foot") && (kind !== "pointerover" || e.pointerType === "mouse")) hooks.show(this);
+    /* A phrase of an earlier answer is pointed at: that answer is on the screen before the phrase hears of it, or it hears nothing. */
+    for (const kind of ["pointerenter", "focus", "click"]) this.root.addEventListener(kind, (e) => {
+      if (!e.target.closest(".chip, .foot") || (kind === "pointerenter" && e.pointerType !== "mouse")) return;
+      if (!hooks.show(this, kind === "click") && e.target.closest(".chip")) e.stopPropagation();
     }, true);
     this.render();
   }
@@ -48,9 +51,21 @@ export class TurnView {
     const { turn, hooks } = this, parts = [];
     if (turn.moments.length) parts.push(el("p", { class: "when" }, `Moment: ${turn.moments.map(([a, b]) => `${a.toFixed(1)} to ${b.toFixed(1)} s`).join(", ")}`));
     if (turn.state === "stopped") parts.push(el("p", { class: "when" }, "Stopped. What was written so far stays here."));
-    if (turn.refusal) parts.push(trouble(turn.refusal, () => hooks.again(turn)));
+    if (turn.refusal) parts.push(this.card(turn.refusal, () => hooks.again(turn)));
     if (turn.answer && !turn.busy) parts.push(...notes(turn.answer), this.foot());
     return parts;
+  }
+
+  /* What went wrong. An answer that the server no longer has does not come back: then there is nothing to try again. */
+  card(refusal, again) {
+    return trouble(refusal, this.turn.answer && GONE.includes(refusal.status) ? null : again);
+  }
+
+  /* Tell of a download that failed, instead of an earlier one. Without a refusal nothing is left to tell. */
+  unsaved(refusal = null, again = null) {
+    this.failed?.remove();
+    this.failed = refusal && this.card(refusal, again);
+    if (this.failed) this.more.append(this.failed);
   }
 
   foot() {

@@ -3,10 +3,11 @@
 import { palette } from "./palette.js";
 import { writing, written } from "./reply.js";
 
-/* state: "waiting", "writing", "masks", "done", "stopped" or "failed". */
+/* state: "waiting", "writing", "masks", "done", "stopped" or "failed". session, number: where the server keeps the answer. A video may
+   have had an earlier session, whose numbers begin at 0 too. marks: of the last correction, whether it went well or not. */
 export class Turn {
   constructor(question) {
-    Object.assign(this, { question, number: null, raw: "", tracks: [], times: [], moments: [], answer: null, timings: null, refusal: null });
+    Object.assign(this, { question, session: null, number: null, raw: "", tracks: [], times: [], moments: [], answer: null, timings: null, marks: null, refusal: null });
     this.state = "waiting";
   }
 
@@ -34,9 +35,9 @@ export class Turn {
     sights.forEach(({ rle }, track) => { this.track(track).masks[position] = rle?.counts ?? null; });
   }
 
-  end({ answer, turn, first_token_s: token, first_mask_s: mask }) {
+  end({ answer, session, turn, first_token_s: token, first_mask_s: mask }) {
     this.timings ??= { token, mask }; // those of the question, not of a correction
-    this.number = turn;
+    Object.assign(this, { session, number: turn });
     this.keep(answer);
   }
 

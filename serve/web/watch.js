@@ -1,11 +1,10 @@
 /* One video with the conversation about it: sending it, asking, correcting, saving. It knows the server and the player, not the page. */
 
-import { stopped, until } from "./api.js";
+import { GONE, stopped, until } from "./api.js";
 import { save } from "./dom.js";
 import { Stage } from "./stage.js";
 import { Turn } from "./turn.js";
 
-const GONE = [404, 410];
 const MANY = 96, LONG = 30;
 const LOOK = 600_000;
 
@@ -72,13 +71,14 @@ export class Watch {
   }
 
   /* Mark what a mask should have been; the answer of the turn is replaced. */
-  async correct(turn, { box, ...marks }, changed) {
-    const before = turn.answer;
+  async correct(turn, marks, changed) {
+    const before = turn.answer, { box, ...rest } = marks;
+    turn.marks = marks;
     await this.during(turn, async (signal) => {
       this.told("Correcting");
       this.stage.follow();
-      const body = { turn: turn.number, ...marks, ...(box && { box }), stream: true };
-      await this.receive(turn, this.api.events(`sessions/${this.session}/corrections`, body, signal), changed);
+      const body = { turn: turn.number, ...rest, ...(box && { box }), stream: true };
+      await this.receive(turn, this.api.events(`sessions/${turn.session}/corrections`, body, signal), changed);
     });
     if (turn.state === "done") return;
     const { refusal } = turn;
@@ -101,7 +101,7 @@ export class Watch {
         turn.see(data);
         this.stage.grow(data.position);
       } else if (event === "answer") {
-        this.session = data.session;
+        this.session ??= data.session; // not that of a correction, which may be an earlier one
         turn.end(data);
         this.stage.refresh();
       }
@@ -134,7 +134,7 @@ export class Watch {
   }
 
   async save(turn, file) {
-    const response = await this.api.call(`sessions/${this.session}/turns/${turn.number}/${file}`);
+    const response = await this.api.call(`sessions/${turn.session}/turns/${turn.number}/${file}`);
     const stem = this.file.name.replace(/\.[^.]*$/, "") || "answer";
     save(await response.blob(), `${stem}-${turn.number}-${file}`);
   }

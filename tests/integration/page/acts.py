@@ -44,6 +44,11 @@ def ends(turn: Locator, state: str) -> None:
     expect(turn).to_have_attribute("data-state", state)
 
 
+def forget(page: Page, session: str | None) -> None:
+    """End a session behind the page's back."""
+    page.evaluate("(session) => fetch(`/v1/sessions/${session}`, { method: 'DELETE' }).then((answer) => answer.status)", session)
+
+
 def seek(page: Page, position: int) -> None:
     """Go to a frame by the keys of the time line, and wait until it is on the screen."""
     page.focus(".film input[type=range]")

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from serve import gallery
-from tests.integration.page.acts import answered, ask, ends, pick, shows, until
+from tests.integration.page.acts import answered, ask, ends, forget, pick, shows, until
 from tests.integration.page.conftest import LARGEST, Site, opened
 from vglamm.errors import Overloaded, VideoUnreadable
 
@@ -79,7 +79,7 @@ def test_a_video_that_the_server_forgot_is_sent_again(page: Page, site: Site) ->
     pick(page)
     answered(page, DESCRIBE)
     session = site.oracle.asked[-1].session
-    page.evaluate("(session) => fetch(`/v1/sessions/${session}`, { method: 'DELETE' }).then((answer) => answer.status)", session)
+    forget(page, session)
     answered(page, ZEBRA)
     assert site.oracle.asked[-1].session != session
 

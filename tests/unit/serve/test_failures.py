@@ -3,7 +3,7 @@
 import pickle
 
 import pytest
-from ray.exceptions import ActorDiedError, ObjectLostError, RayTaskError
+from ray.exceptions import ActorDiedError, ObjectLostError, OutOfMemoryError, RayTaskError
 from ray.serve.exceptions import BackPressureError, RayServeException
 
 from serve.failures import RAISED, told
@@ -33,6 +33,8 @@ def upstream() -> RayServeException:
         (ActorDiedError(), WorkerLost),
         (from_a_task(ActorDiedError()), WorkerLost),
         (ObjectLostError("00", None, ""), WorkerLost),
+        (OutOfMemoryError("killed by the memory monitor"), WorkerLost),
+        (from_a_task(OutOfMemoryError("killed by the memory monitor")), WorkerLost),
         (upstream(), WorkerLost),
         (BackPressureError(3, 2), Overloaded),
         (from_a_task(BackPressureError(3, 2)), Overloaded),

@@ -13,6 +13,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from serve.schema import Answered
+from serve.settings import Kept
 from tests.unit.serve.canned import PIECES, RAW, TEXT, Canned, spooled
 from vglamm.answer import Answer
 from vglamm.errors import DialogueError, Overloaded
@@ -147,6 +148,50 @@ def test_an_upload_goes_with_the_request_that_is_refused(
     response = client.post("/v1/answers", data=fields, files={"file": clip.read_bytes()})
     assert response.status_code == status, response.text
     assert spooled(tmp_path / "spool") == []
+
+
+def inline(clip: Path) -> str:
+    return "data:video/mp4;base64," + base64.b64encode(clip.read_bytes()).decode()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("keep", [False, True])
+@pytest.mark.parametrize("path", ["/v1/answers", "/v1/jobs", "/v1/chat/completions"])
+def test_a_video_that_is_named_inline_goes_with_the_request_that_is_refused(
+    connect: Connect, canned: Canned, clip: Path, tmp_path: Path, path: str, keep: bool, stream: bool
+) -> None:
+    canned.refuse = Overloaded("9 questions that wait", "8", "come again", 2.5)
+    asked: dict[str, Any] = {"video": inline(clip), "question": "who?"}
+    if path == "/v1/answers":
+        asked |= {"keep": keep, "stream": stream}
+    elif path != "/v1/jobs":
+        part = {"type": "video_url", "video_url": {"url": inline(clip)}}
+        asked = {"model": "tiny", "messages": [{"role": "user", "content": [part]}], "stream": stream}
+    response = connect(kept=Kept(jobs=0)).post(path, json=asked)
+    assert response.status_code == 503, response.text
+    assert spooled(tmp_path / "spool") == []
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_video_goes_with_the_session_that_cannot_begin(
+    client: TestClient, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stream: bool
+) -> None:
+    async def begin(*_: Any) -> None:
+        raise OSError("no room")
+
+    monkeypatch.setattr(client.app.state.desk.sessions, "begin", begin)
+    assert client.post("/v1/answers", json={"video": inline(clip), "question": "who?", "stream": stream}).status_code == 500
+    assert spooled(tmp_path / "spool") == []
+
+
+def test_a_video_stays_with_the_answer_that_was_streamed(client: TestClient, clip: Path, canned: Canned) -> None:
+    asked = {"video": inline(clip), "question": "who?", "stream": True}
+    (_, end) = list(events(client.post("/v1/answers", json=asked).text))[-1]
+    assert client.get(f"/v1/videos/{end['video']}").status_code == 200
+    canned.fail = DialogueError("x", "y", "z")
+    (name, _) = list(events(client.post("/v1/answers", json=asked).text))[-1]
+    assert name == "error"
+    assert spooled(Path(canned.spool)) == [end["video"], f"{end['video']}.json"]
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,37 @@ def test_pages_of_other_sites_and_other_names_get_nothing(client: TestClient, he
     assert "access-control-allow-origin" not in response.headers
 
 
+LINK = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "status"),
+    [
+        ("GET", "/", {}, 200),
+        ("GET", "/?from=elsewhere", {}, 200),
+        ("GET", "/", {"host": "evil.example"}, 403),
+        ("GET", "/", {"origin": "http://evil.example"}, 403),
+        ("GET", "/", {"sec-fetch-dest": "iframe"}, 403),
+        ("GET", "/", {"sec-fetch-mode": "no-cors"}, 403),
+        ("GET", "/", {"sec-fetch-mode": "cors", "sec-fetch-dest": "empty"}, 403),
+        ("POST", "/", {}, 403),
+        ("GET", "/v1/models", {}, 403),
+        ("GET", "/web/app.js", {}, 403),
+        ("GET", "//", {}, 403),
+    ],
+)
+def test_a_link_of_another_site_leads_to_the_page_and_nowhere_else(
+    client: TestClient, method: str, path: str, headers: dict[str, str], status: int
+) -> None:
+    response = client.request(method, f"http://testserver{path}", headers=LINK | headers)
+    assert response.status_code == status
+    assert ("<title>" in response.text) == (status == 200)
+
+
+def test_a_link_of_another_site_needs_the_token(connect: Connect) -> None:
+    assert connect(token=TOKEN).get("/", headers=LINK).status_code == 401
+
+
 def test_cors_is_closed(client: TestClient) -> None:
     response = client.options("/v1/answers", headers={"Origin": "http://testserver", "Access-Control-Request-Method": "POST"})
     assert response.status_code == 405

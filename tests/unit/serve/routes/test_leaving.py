@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import numpy as np
@@ -63,6 +65,29 @@ def _send_and_leave(url: str, path: str, body: bytes, canned: Canned, steps: int
         line.sendall(head.encode() + body)
         assert canned.opened.acquire(timeout=60)
         assert all(canned.stepped.acquire(timeout=60) for _ in range(steps))
+
+
+@pytest.mark.parametrize("form", [True, False])
+@pytest.mark.parametrize("steps", [1, 10])
+def test_of_a_first_question_that_is_left_no_video_is_kept(
+    canned: Canned, settings: Settings, clip: Path, form: bool, steps: int
+) -> None:
+    left = threading.Event()
+    content = clip.read_bytes()
+    inline = {"video": "data:video/mp4;base64," + base64.b64encode(content).decode(), "question": "who?", "stream": True}
+    asked: dict[str, Any] = {"json": inline}
+    if form:
+        asked = {"data": {"question": "who?", "stream": "true"}, "files": {"file": content}}
+    canned.held = True
+    canned.go_on(steps)
+    with served(api(canned, settings, lambda *_: left.set())) as url, httpx2.Client(timeout=120) as client:
+        with client.stream("POST", f"{url}/v1/answers", **asked) as response:
+            pieces = response.iter_bytes()  # kept, as above
+            next(pieces)
+            assert len(spooled(Path(settings.spool))) == 2, "the video and its record"
+        assert left.wait(60), "the request goes on"
+    assert canned.open == 0
+    assert spooled(Path(settings.spool)) == []
 
 
 class Slow:
