@@ -20,7 +20,7 @@ LONG   := slow or browser or fault or docs or wheel
 RUN := OMP_NUM_THREADS=1 DS_ACCELERATOR=cpu HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 PYTEST := $(RUN) $(BIN)/python -m pytest
 
-.PHONY: demo install test lint types contracts unit integration test-more long-alone long-ray system bench soak clean tiny tiny-looks tiny-moves tiny-segmentation tiny-words tiny-language tiny-tracking tiny-reading tiny-joint tiny-longer tiny-last tiny-twins tiny-apart tiny-final tiny-told tiny-settled tiny-bound tiny-evened
+.PHONY: demo install test lint types contracts unit integration test-more long-alone long-ray system bench soak clean tiny tiny-looks tiny-moves tiny-segmentation tiny-words tiny-language tiny-tracking tiny-reading tiny-joint tiny-lessons tiny-orders
 
 demo: $(STAMP)
 	$(BIN)/vglamm demo --out $(OUT)
@@ -72,40 +72,27 @@ system:
 	echo "installing $$missing"; \
 	$$root apt-get update -q && $$root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing
 
-# Stages of the tiny model, two at a time with -j2; from tiny-joint on each uses two cores. Each run goes on where it was interrupted, and is done at once when it is done.
+# Stages of the tiny model, two at a time with -j2; the last two use both cores each. A first sitting: `make -j2 tiny-orders tiny-moves
+# tiny-tracking`. Each run goes on where it was interrupted, and is done at once when it is done.
 TRAIN := $(RUN) $(BIN)/vglamm train
 tiny-looks tiny-segmentation tiny-words: $(STAMP)
 	$(TRAIN) $@ --local
 tiny-moves: tiny-looks
 	$(TRAIN) $@ --local
-tiny-language: tiny-words
-	$(TRAIN) $@ --local
 tiny-tracking: tiny-segmentation
 	$(TRAIN) $@ --local
-tiny-reading: tiny-moves tiny-language
+tiny-language: tiny-words
+	$(TRAIN) $@ --local
+tiny-lessons: tiny-language
+	$(TRAIN) $@ --local
+tiny-orders: tiny-lessons
+	$(TRAIN) $@ --local
+tiny-reading: tiny-moves tiny-orders
 	$(TRAIN) $@ --local
 tiny-joint: tiny-reading tiny-tracking
 	$(TRAIN) $@ --local
-tiny-longer: tiny-joint
-	$(TRAIN) $@ --local
-tiny-last: tiny-longer
-	$(TRAIN) $@ --local
-tiny-twins: tiny-last
-	$(TRAIN) $@ --local
-tiny-apart: tiny-twins
-	$(TRAIN) $@ --local
-tiny-final: tiny-apart
-	$(TRAIN) $@ --local
-tiny-told: tiny-final
-	$(TRAIN) $@ --local
-tiny-settled: tiny-told
-	$(TRAIN) $@ --local
-tiny-bound: tiny-settled
-	$(TRAIN) $@ --local
-tiny-evened: tiny-bound
-	$(TRAIN) $@ --local
-tiny: tiny-evened
-	$(RUN) $(BIN)/python -m ray_jobs.ship vglamm/weights/tiny docs/tiny-card.md runs/tiny-evened
+tiny: tiny-joint
+	$(RUN) $(BIN)/python -m ray_jobs.ship vglamm/weights/tiny docs/tiny-card.md runs/tiny-joint
 
 bench: $(STAMP)
 	$(RUN) $(BIN)/python -m benchmarks.run
