@@ -128,24 +128,21 @@ def test_lessons_of_bindings_ask_for_what_is_there_only_in_pieces_as_often_as_fo
     assert asked > 60
 
 
-def test_lessons_of_spans_ask_of_what_comes_or_goes_and_of_no_more_that_stays():
-    whole = asked = 0
+def test_lessons_of_spans_ask_of_everything_that_a_span_can_be_told_of():
+    whole = 0
     for seed in range(40):
         scene = make_scene(seed, wants=("when",), pixels=False)
         turns = span_lessons(scene, np.random.default_rng(seed))
         tested = dialogues(scene, np.random.default_rng(seed), 99, ("when",))
         assert {t.answer for t in tested} <= {t.answer for t in turns}
-        here = 0
         for turn in turns:
             (item,) = [o for o in scene.objects if (o.id,) == turn.targets]
             start, end = map(int, re.search(r"\((\d),(\d)\)", turn.answer).groups())
             shown = [position for position, frame in enumerate(scene.llm_frames) if item.areas[frame]]
             assert shown == list(range(start, end))
-            here += (start, end) == (0, 8)
-        assert 2 * here <= len(turns) == len({t.targets for t in turns})
-        whole, asked = whole + here, asked + len(turns)
+            whole += (start, end) == (0, 8)
+        assert len(turns) == len({t.targets for t in turns})
     assert whole > 20
-    assert 2 * whole > 0.7 * asked, "mostly as many"
 
 
 def column_of(scene: Scene, item: WorldObject, frame: int) -> np.ndarray:

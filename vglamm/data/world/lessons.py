@@ -56,12 +56,9 @@ def order_lessons(scene: Scene, rng: np.random.Generator) -> list[Turn]:
 
 
 def span_lessons(scene: Scene, rng: np.random.Generator) -> list[Turn]:
-    """ "When is the red circle visible?" of what comes or goes, and of as many objects that are there for the whole time."""
-    facts = span_facts(scene, rng)
-    parts = [[fact for whole, fact in facts if whole == wanted] for wanted in (False, True)]
-    count = len(parts[0])
-    facts_left = [part[i] for part in parts for i in rng.permutation(len(part))[:count]]
-    return [facts_left[i] for i in rng.permutation(len(facts_left))]
+    """ "When is the red circle visible?" of every object, also of those that are there for the whole time."""
+    facts = [fact for _, fact in span_facts(scene, rng)]
+    return [facts[i] for i in rng.permutation(len(facts))]
 
 
 def binding_lessons(scene: Scene, rng: np.random.Generator) -> list[Turn]:
