@@ -30,7 +30,7 @@ SIDE = 256
 
 # Training draws its samples upwards from 0 and never comes here. Of 25 seeds these are two that the model does well on, so that one
 # sees what it is about; how it does on the average stands in docs/status.md.
-SEEDS = {"drawn": 900_000_005, "film": 900_000_001}
+SEEDS = {"drawn": 900_000_012, "film": 900_000_003}
 FILM = replace(NORMAL, name="film", grounds=(("film", 1.0),))
 
 
