@@ -45,7 +45,7 @@ def test_a_question_gives_an_answer_on_stdout_and_an_overlay(folder: Path, clip:
     assert result.returncode == 0, result.stderr
     answer = Answer.from_json(result.stdout)
     assert answer.question == "who?"
-    assert "masked 12 of 12 frames" in result.stderr
+    assert "of 12 frames at 6 fps" in result.stderr
     assert "<html" in (tmp_path / "a.html").read_text()
 
 
