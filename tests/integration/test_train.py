@@ -135,8 +135,8 @@ def test_a_run_survives_the_death_of_a_worker_and_a_change_of_workers(lines_reci
     assert by_rank(recipe) == planned(recipe)
     assert (tmp_path / "died").exists()
     assert [json.loads(line)["rank"] for line in (recipe.folder / "failures.jsonl").read_text().splitlines()]
-    run_on_ray(lines_recipe("name=cut", *SAME, "zero=3", "steps=8"))
-    run_local(lines_recipe("name=cut", *SAME, "steps=9"))
+    run_on_ray(lines_recipe("name=cut", *SAME, *fragile, "zero=3", "steps=8"))
+    run_local(lines_recipe("name=cut", *SAME, *fragile, "steps=9"))
     assert batches(recipe) == order
     assert losses(recipe) == pytest.approx(losses(whole), abs=1e-5)
 
