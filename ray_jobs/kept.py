@@ -6,12 +6,11 @@ Torch-free.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ray_jobs.recipes import Recipe
-from vglamm.books import bare
+from vglamm.books import flat
 from vglamm.config import text_of
 from vglamm.errors import ConfigError
 
@@ -42,11 +41,11 @@ def check(recipe: Recipe) -> None:
             "this run was made with " + ", ".join(f"{name}={known[name]}" for name in other),
             "choose another --name, or start it as it was made",
         )
-    before, now = dict(_flat(known)), dict(_flat(wanted))
+    before, now = flat(known), flat(wanted)
     changed = [name for name in now | before if name not in PLACE and before.get(name) != now.get(name)]
     if known and changed:
         told = ", ".join(f"{name} {before.get(name)} -> {now.get(name)}" for name in changed)
-        log.warning("%s goes on with other settings: %s", recipe.name, bare(told))
+        log.warning("%s goes on with other settings: %s", recipe.name, told)
 
 
 def _file(recipe: Recipe) -> Path:
@@ -71,12 +70,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(entry) for key, entry in value.items()}
     return [_plain(entry) for entry in value] if isinstance(value, list | tuple) else value
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """(dotted name, value) of every setting."""
-    for name, value in tree.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
