@@ -7,6 +7,7 @@ one pass (:mod:`vglamm.language.branches`).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,8 @@ from vglamm.errors import ConfigError
 from vglamm.language.branches import visibility
 from vglamm.language.dialogue import IGNORED, Scribe
 from vglamm.model import VideoGLaMM
+from vglamm.objectives.asides import frames_said, moments_asked, moments_told, neighbours_asked, neighbours_shown
 from vglamm.objectives.judged import exact, judged
-from vglamm.objectives.moments import frames_said
 from vglamm.objectives.questions import Item, QuestionPreparer
 from vglamm.objectives.segmentation import Segmentation, mean_of
 from vglamm.objectives.starts import start_words
@@ -39,7 +40,8 @@ class Grounding(nn.Module):
     and begins as :func:`start_words` says. ground: share of visual tokens without an object that a training step shows, drawn anew
     for each step between this and 1 (of 8 frames most show none, and leaving them out halves the time). frames: weight of the
     cross-entropy of :func:`frames_said`. early: weight of the same squared error where an answer and where each of its phrases
-    begins, so that an object is chosen before it is named.
+    begins, so that an object is chosen before it is named. moments, neighbours: weights of what each prompt is asked beside
+    (:mod:`vglamm.objectives.asides`).
     """
 
     turn: Tensor
@@ -57,14 +59,16 @@ class Grounding(nn.Module):
         ground: float = 1.0,
         frames: float = 0.0,
         early: float = 0.0,
+        moments: float = 0.0,
+        neighbours: float = 0.0,
         **data: Any,
     ) -> None:
         super().__init__()
         if data.get("tokens", "codes") not in ("codes", "frames"):
             raise ConfigError(f"tokens={data['tokens']!r}", "'codes' or 'frames'", "fix the recipe")
         self.model, self.noise, self.hide, self.ground = model, noise, hide, ground
-        self.code, self.frames, self.early = code, frames, early
-        self.digits = [tokenizer.convert_tokens_to_ids(str(frame)) for frame in range(model.config.vision.frames)]
+        self.code, self.frames, self.early, self.moments, self.neighbours = code, frames, early, moments, neighbours
+        self.digits = [tokenizer.convert_tokens_to_ids(str(number)) for number in range(model.config.vision.frames + 1)]
         self.settings = QuestionPreparer(model.config, Scribe(tokenizer, model.config.language), **data)
         self.segmentation = [Segmentation(model, tokenizer, fresh=False)]  # in a list: it shares the model, it is not a child
         self.register_buffer("turn", torch.from_numpy(rotation(model.config.vision.adapter_width)), persistent=False)
@@ -96,15 +100,16 @@ class Grounding(nn.Module):
 
     @staticmethod
     def count(batch: dict[str, Any]) -> Tensor:
-        """Supervised tokens, prompts, visible (object, frame) pairs, all pairs, tokens of videos that show something, and places
-        where prompts are due early."""
+        """Supervised tokens, prompts, visible (object, frame) pairs, all pairs, tokens of videos that show something, places where
+        prompts are due early, moments and neighbours that are asked."""
         items = batch["items"]
         prompts, early = (float(sum(len(item[places]) for item in items)) for places in ("segs", "early"))
         pairs = (
             Segmentation.count({"items": [item for item in items if "masks" in item]}) if "masks" in items[0] else torch.zeros(2)
         )
         shown = float(sum(int(item["shown"].sum()) for item in items if not bool(item["image"])))
-        return torch.cat([torch.tensor([float((batch["labels"] != IGNORED).sum()), prompts]), pairs, torch.tensor([shown, early])])
+        asked = [shown, early, moments_asked(items), neighbours_asked(items)]
+        return torch.cat([torch.tensor([float((batch["labels"] != IGNORED).sum()), prompts]), pairs, torch.tensor(asked)])
 
     def forward(self, batch: dict[str, Any], totals: Tensor) -> dict[str, Tensor]:
         language, items = self.model.language, batch["items"]
@@ -119,21 +124,33 @@ class Grounding(nn.Module):
         error = error / totals[1].clamp(min=1)
         loss = ce + self.code * error
         terms = {"ce": ce.detach(), "code": error.detach()} | {f"found_{kind}": share for kind, share in found.items()}
-        if self.frames:
-            said = frames_said(language, self.model.config.vision, halfway, items, self.digits) / totals[4].clamp(min=1)
-            loss, terms = loss + self.frames * said, terms | {"frames": said.detach()}
-        if self.early:
-            aims = [language.prompts_at(hidden[row, item["early"]]).float() for row, item in enumerate(items)]
-            wide, aimed = judged(aims, items, "early_meant", "early_kinds")
-            wide = wide / totals[5].clamp(min=1)
-            loss, terms = loss + self.early * wide, terms | {"early": wide.detach()}
-            terms |= {f"early_{kind}": share for kind, share in aimed.items()}
+        for name, weight, (aside, shares), total in self._beside(hidden, halfway, items, totals):
+            aside = aside / total.clamp(min=1)
+            loss, terms = loss + weight * aside, terms | {name: aside.detach()}
+            terms |= {f"{name}_{kind}": share for kind, share in shares.items()}
         terms |= exact(batch, logits.argmax(-1), wanted)
         if "masks" in items[0]:
             found = self._masks(items, prompts, totals[2:4])
             loss = loss + found.pop("loss")
             terms |= {f"mask_{name}": value for name, value in found.items()}
         return {"loss": loss, **terms}
+
+    def _beside(
+        self, hidden: Tensor, halfway: Tensor, items: list[dict[str, Tensor]], totals: Tensor
+    ) -> Iterator[tuple[str, float, tuple[Tensor, dict[str, Tensor]], Tensor]]:
+        """Name, weight, sum, shares that are right by kind, and the number that the sum is of, of each loss beside answers and
+        prompts."""
+        language = self.model.language
+        if self.frames:
+            said = frames_said(language, self.model.config.vision, halfway, items, self.digits[:-1])
+            yield "frames", self.frames, (said, {}), totals[4]
+        if self.early:
+            aims = [language.prompts_at(hidden[row, item["early"]]).float() for row, item in enumerate(items)]
+            yield "early", self.early, judged(aims, items, "early_meant", "early_kinds"), totals[5]
+        if self.moments:
+            yield "moments", self.moments, moments_told(language, hidden, items, self.digits), totals[6]
+        if self.neighbours:
+            yield "neighbours", self.neighbours, neighbours_shown(language, hidden, items), totals[7]
 
     def _hidden(self, inputs: Tensor, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
         """Hidden states float[B, L, D], last and half way; while training some tokens of the ground are left out (zeros), the

@@ -23,15 +23,16 @@ from vglamm.objectives import objective
 from vglamm.presets import preset
 from vglamm.source import PARTS
 
+BESIDE = {"frames": 0.5, "early": 0.5, "moments": 0.5, "neighbours": 0.5}
 CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("perception", "vision", {"dense": True}),
     ("perception", r"vision\.spatial.*", {"dense": True, "towers": ["spatial"], "image": True, "difficulty": "crowded"}),
     ("segmentation", "pixel", {"track": 2, "single": 1}),
-    ("grounding", "language", {"tokens": "codes", "branches": 2, "noise": 0.0, "hide": 0.0, "frames": 0.5, "early": 0.5}),
+    ("grounding", "language", {"tokens": "codes", "branches": 2, "noise": 0.0, "hide": 0.0} | BESIDE),
     (
         "grounding",
         "language",
-        {"tokens": "frames", "masks": True, "branches": 2, "track": 2, "single": 2, "absent": 1.0, "frames": 0.5, "early": 0.5},
+        {"tokens": "frames", "masks": True, "branches": 2, "track": 2, "single": 2, "absent": 1.0} | BESIDE,
     ),
 ]
 LABELS = ["perception", "perception-images", "segmentation", "grounding-codes", "grounding-masks"]
