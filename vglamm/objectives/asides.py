@@ -1,18 +1,27 @@
 """What language is asked beside its answers: of each visual token of which frame it is, which nothing but its position tells; of
-each ``[SEG]``, in whatever answer it stands, when its object is there and what stands right of it.
+each phrase and its ``[SEG]``, in whatever answer they stand, when the object is there, how it moves, what tells it from one that
+looks like it, and what stands right of it.
 
 An answer about time says two numbers and a description has three or four places to go on from, so that of answers alone little is
-learnt of either; every prompt of a video can carry both. Items: see :class:`vglamm.objectives.questions.QuestionPreparer`.
+learnt of either; every prompt of a video can carry all of it. Items: see :class:`vglamm.objectives.questions.QuestionPreparer`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from vglamm.data.world.dialogue import clear_motion, look_phrase, reading_order
+from vglamm.data.world.scene import Scene, WorldObject
+from vglamm.data.world.words import LLM_FRAMES, MOTIONS, SIZES, TEXTURES
+from vglamm.errors import ConfigError
 from vglamm.language.lm import Language
 from vglamm.objectives.judged import judged
 from vglamm.objectives.segmentation import mean_of
@@ -46,31 +55,91 @@ def frames_said(
     )
 
 
-def moments_asked(items: Sequence[dict[str, Tensor]]) -> int:
-    """Numbers that :func:`moments_told` asks for: two for each prompt of a video whose object is seen."""
-    return sum(2 * int((item["spans"][item["meant"], 0] >= 0).sum()) for item in items)
+@dataclass(frozen=True)
+class Aside:
+    """A question with one of a few words for an answer.
 
-
-def moments_told(
-    language: Language, hidden: Tensor, items: Sequence[dict[str, Tensor]], marks: list[int]
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """Cross-entropy, summed: the state that predicts a ``[SEG]`` tells the first frame of its object and the state of ``[SEG]`` one
-    past its last, by the words of the head; and the share told right of those that are inside a video, not at its ends.
-
-    hidden: float[B, L, D], last. marks: ids of the words for 0 to the number of frames.
+    where: "segs", the state that predicts a ``[SEG]``, or "early", what stands before anything is said of an object. after: tokens
+    after that. usual: the place of the word that is right of most objects, for which no share is told.
     """
-    states, aims = [hidden[:0, 0]], [items[0]["spans"][:0, 0]]
-    for row, item in enumerate(items):
-        spans_S2 = item["spans"][item["meant"]]
-        asked = spans_S2[:, 0] >= 0
-        for side in (0, 1):
-            states.append(hidden[row, item["segs"][asked] + side])
-            aims.append(spans_S2[asked, side])
-    aim = torch.cat(aims)
-    told = functional.linear(torch.cat(states), language.lm.get_output_embeddings().weight[marks]).float()
-    inside = (aim > 0) & (aim < len(marks) - 1)
-    shares = {"inside": mean_of((told.argmax(-1) == aim)[inside])} if bool(inside.any()) else {}
-    return functional.cross_entropy(told, aim, reduction="sum"), shares
+
+    name: str
+    words: tuple[str, ...]
+    where: str
+    after: int = 0
+    usual: int = -1
+
+
+_NUMBERS = tuple(str(number) for number in range(LLM_FRAMES + 1))
+ASIDES = (
+    Aside("first", _NUMBERS, "segs", usual=0),
+    Aside("end", _NUMBERS, "segs", after=1, usual=LLM_FRAMES),
+    Aside("motion", tuple(f" {motion.split()[-1]}" for motion in MOTIONS), "segs", after=1),
+    Aside("mark", (" the", *(f" {word}" for word in (*TEXTURES, *SIZES))), "early", usual=0),
+)
+"""First frame and one past the last, how an object moves, and the word that tells it from one that looks like it ("the": none)."""
+
+
+def asked(scene: Scene, item: WorldObject) -> list[int]:
+    """For each of ``ASIDES`` the place of the right word; -1 where that is not asked of this object."""
+    seen = [number for number, frame in enumerate(scene.llm_frames) if item.visible[frame]]
+    first, end = (seen[0], seen[-1] + 1) if seen and not scene.is_image else (-1, -1)
+    motion = MOTIONS.index(item.motion) if not scene.is_image and clear_motion(scene, item) else -1
+    marks = (look_phrase(scene, item) or item.base).removesuffix(item.base).split()
+    return [first, end, motion, 1 + (*TEXTURES, *SIZES).index(marks[0]) if marks else 0]
+
+
+def right_of(scene: Scene) -> NDArray[np.int64]:
+    """int64[O]: which object is next to the right of each, their number for the last, all -1 where two are too close to say."""
+    ordered = [item.id - 1 for item in reading_order(scene) or []]
+    beside = np.full(len(scene.objects), -1, dtype=np.int64)
+    beside[ordered] = [*ordered[1:], len(ordered)][: len(ordered)]
+    return beside
+
+
+def word_ids(tokenizer: Any) -> list[list[int]]:
+    """The ids of the words of each of ``ASIDES``."""
+    return [[_word_id(tokenizer, word) for word in aside.words] for aside in ASIDES]
+
+
+def _word_id(tokenizer: Any, word: str) -> int:
+    found: list[int] = tokenizer.encode(word, add_special_tokens=False)
+    if len(found) != 1:
+        raise ConfigError(f"{word!r} in {len(found)} tokens", "a tokenizer with a token for it", "leave out asides and frames")
+    return found[0]
+
+
+def words_asked(items: Sequence[dict[str, Tensor]]) -> int:
+    """Words that :func:`words_told` asks for."""
+    return sum(int((item["asked"][_meant(item, aside), place] >= 0).sum()) for item in items for place, aside in enumerate(ASIDES))
+
+
+def words_told(
+    language: Language, hidden: Tensor, items: Sequence[dict[str, Tensor]], ids: list[list[int]]
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Cross-entropy, summed over all words that are asked for, by the words of the head that could be the answer; and by aside the
+    share told right.
+
+    hidden: float[B, L, D], last. items: ``asked`` of each object. ids: :func:`word_ids`.
+    """
+    head = language.lm.get_output_embeddings().weight
+    loss, shares = hidden.sum() * 0, {}
+    for place, aside in enumerate(ASIDES):
+        states, aims = [], []
+        for row, item in enumerate(items):
+            aim = item["asked"][_meant(item, aside), place]
+            states.append(hidden[row, item[aside.where][aim >= 0] + aside.after])
+            aims.append(aim[aim >= 0])
+        aim = torch.cat(aims)
+        told = functional.linear(torch.cat(states), head[ids[place]]).float()
+        loss = loss + functional.cross_entropy(told, aim, reduction="sum")
+        if bool((aim != aside.usual).any()):
+            shares[aside.name] = mean_of((told.argmax(-1) == aim)[aim != aside.usual])
+    return loss, shares
+
+
+def _meant(item: dict[str, Tensor], aside: Aside) -> Tensor:
+    return item["meant" if aside.where == "segs" else "early_meant"]
 
 
 def neighbours_asked(items: Sequence[dict[str, Tensor]]) -> int:
@@ -87,8 +156,8 @@ def neighbours_shown(language: Language, hidden: Tensor, items: Sequence[dict[st
     prompts, beside = [], []
     for row, item in enumerate(items):
         right_S = item["right"][item["meant"]]
-        asked = right_S >= 0
-        prompts.append(language.prompts_at(hidden[row, item["segs"][asked] + 1]).float())
+        here = right_S >= 0
+        prompts.append(language.prompts_at(hidden[row, item["segs"][here] + 1]).float())
         nothing = torch.zeros_like(item["codes"][:1])
-        beside.append({"codes": torch.cat([item["codes"], nothing]), "right": right_S[asked], "kinds": item["meant_kinds"][asked]})
+        beside.append({"codes": torch.cat([item["codes"], nothing]), "right": right_S[here], "kinds": item["meant_kinds"][here]})
     return judged(prompts, beside, "right", "kinds")

@@ -12,13 +12,12 @@ from vglamm.config import ModelConfig
 from vglamm.data.sample import PHRASE_OPEN, Turn
 from vglamm.data.world import Scene, dialogues, make_scene
 from vglamm.data.world.codes import PROMPT, first_visible, owners, prompt_code, stranger_code, token_codes
-from vglamm.data.world.dialogue import reading_order
 from vglamm.data.world.lessons import LESSONS
-from vglamm.data.world.scene import WorldObject
 from vglamm.data.world.words import KINDS
 from vglamm.errors import DialogueError
 from vglamm.language.branches import Packed, pack, shifted_labels
 from vglamm.language.dialogue import IGNORED, Scribe
+from vglamm.objectives.asides import asked, right_of
 from vglamm.pixel.prepare import prepare as prepare_pixel
 from vglamm.vision.prepare import prepare as prepare_vision
 
@@ -130,8 +129,8 @@ class QuestionPreparer:
             "visual": np.array(packed.visual),
             "segs": np.array(packed.segs, dtype=np.int64),
             "codes": codes,
-            "spans": np.array([_span(scene, item) for item in scene.objects], dtype=np.int64),
-            "right": _right(scene),
+            "asked": np.array([asked(scene, item) for item in scene.objects], dtype=np.int64),
+            "right": right_of(scene),
             "meant": np.array(meant, dtype=np.int64),
             "early": early,
             "early_meant": np.array(meant, dtype=np.int64)[of],
@@ -211,21 +210,6 @@ class QuestionPreparer:
             "picked_kinds": np.array([*kinds[picked], *[-1] * len(strangers)], dtype=np.int64),
             "strangers": np.stack(strangers) if strangers else np.zeros((0, PROMPT), np.float32),
         }
-
-
-def _span(scene: Scene, item: WorldObject) -> tuple[int, int]:
-    """First and one past the last of the frames that the language model sees and that show the object; -1 of an image and of what
-    is never seen."""
-    seen = [number for number, frame in enumerate(scene.llm_frames) if item.visible[frame]]
-    return (seen[0], seen[-1] + 1) if seen and not scene.is_image else (-1, -1)
-
-
-def _right(scene: Scene) -> NDArray[np.int64]:
-    """int64[O]: which object is next to the right of each, their number for the last, all -1 where two are too close to say."""
-    ordered = reading_order(scene) or []
-    beside = np.full(len(scene.objects), -1, dtype=np.int64)
-    beside[[item.id - 1 for item in ordered]] = [*(item.id - 1 for item in ordered[1:]), len(ordered)][: len(ordered)]
-    return beside
 
 
 def _single(target: Any) -> int:

@@ -10,9 +10,20 @@ from torch import Tensor
 
 from vglamm.data.world import KINDS
 from vglamm.data.world.tokenizer import build_tokenizer
+from vglamm.data.world.words import SIZES, TEXTURES
+from vglamm.errors import ConfigError
 from vglamm.model import VideoGLaMM
 from vglamm.objectives import objective
-from vglamm.objectives.asides import frame_numbers, frames_said, moments_asked, moments_told, neighbours_asked, neighbours_shown
+from vglamm.objectives.asides import (
+    ASIDES,
+    frame_numbers,
+    frames_said,
+    neighbours_asked,
+    neighbours_shown,
+    word_ids,
+    words_asked,
+    words_told,
+)
 from vglamm.presets import preset
 
 
@@ -68,34 +79,49 @@ def test_the_loss_is_of_tokens_that_show_something_in_videos_alone(model: VideoG
 
 
 def prepared(model: VideoGLaMM, seeds: range, **settings: float) -> list[dict[str, Tensor]]:
-    given = objective("grounding", model, build_tokenizer(), branches=8, **settings).preparer()
+    given = objective("grounding", model, build_tokenizer(), branches=8, follow=0.0, **settings).preparer()
     return [{key: torch.from_numpy(value) for key, value in given(seed).items()} for seed in seeds]
 
 
-def test_prompts_are_asked_for_the_frames_that_answers_about_time_say(model: VideoGLaMM) -> None:
-    tokenizer, told = build_tokenizer(), 0
-    for item in prepared(model, range(30), spans=0.6, coming=0.5, image_share=0.1):
+def test_words_are_those_that_answers_say(model: VideoGLaMM) -> None:
+    """Frames in answers about time, motions and marks in descriptions and relations: what is asked beside is what is said there."""
+    tokenizer, told, moved, marked = build_tokenizer(), 0, 0, 0
+    for item in prepared(model, range(40), orders=0.3, spans=0.4, coming=0.5, image_share=0.1):
         ids, branch = item["ids"], item["branch"]
-        if bool(item["image"]):
-            assert bool((item["spans"] == -1).all())
-        for at, meant, kind in zip(item["segs"].tolist(), item["meant"], item["meant_kinds"].tolist(), strict=True):
+        right = [
+            ["-" if place < 0 else aside.words[place] for aside, place in zip(ASIDES, of, strict=True)]
+            for of in item["asked"].tolist()
+        ]
+        for at, meant, kind in zip(item["segs"].tolist(), item["meant"].tolist(), item["meant_kinds"].tolist(), strict=True):
+            first, end, motion, mark = right[meant]
+            inside = branch == branch[at]
+            before, after = tokenizer.decode(ids[:at][inside[:at]]), tokenizer.decode(ids[at + 2 :][inside[at + 2 :]])
+            phrase = before.split("<p>")[-1].split()
             assert tokenizer.decode(ids[at + 1]).strip() == "[SEG]"
+            assert bool(item["image"]) == ((first, end, motion) == ("-", "-", "-"))
             if KINDS[kind] == "when":
-                said = tokenizer.decode(ids[at + 1 :][branch[at + 1 :] == branch[at]]).replace(" ", "")
-                start, end = item["spans"][meant].tolist()
                 told += 1
-                assert f"frames:({start},{end})" in said.split("<|end|>")[0]
+                assert f"frames:({first},{end})" in after.replace(" ", "")
+            if KINDS[kind] == "description" and "moves" in before.split("<|assistant|>")[0]:
+                moved += 1
+                assert motion.strip() in after.replace(",", " ").replace(".", " ").split()[:2]
+            if KINDS[kind] in ("description", "relation"):
+                marked += mark != " the"
+                assert (phrase[1] in (*TEXTURES, *SIZES)) == (mark != " the")
+                assert mark == " the" or phrase[1] == mark.strip()
     assert told > 30
+    assert moved > 10
+    assert marked > 3
 
 
 def test_prompts_are_asked_for_what_descriptions_name_next(model: VideoGLaMM) -> None:
     tokenizer, parts, wholes = build_tokenizer(), 0, 0
-    for seed, item in enumerate(prepared(model, range(30), orders=0.6, image_share=0.1, follow=0.0)):
+    for item in prepared(model, range(30), orders=0.6, image_share=0.1):
         right = item["right"].tolist()
         for number in item["branch"][item["segs"]].unique():
             here = item["branch"][item["segs"]] == number
             objects, kinds = item["meant"][here].tolist(), item["meant_kinds"][here]
-            question = tokenizer.decode(item["ids"][item["branch"] == number])
+            question = tokenizer.decode(item["ids"][item["branch"] == number]).split("<|assistant|>")[0]
             if "moves" in question or not bool((kinds == KINDS.index("description")).all()):
                 continue
             parts += len(objects) - 1
@@ -103,46 +129,64 @@ def test_prompts_are_asked_for_what_descriptions_name_next(model: VideoGLaMM) ->
             if "video" in question or "image" in question:
                 wholes += 1
                 assert right[objects[-1]] == len(right), "nothing stands right of the last"
-        assert (right == [-1] * len(right)) or (max(right) == len(right) and min(right) >= 0), seed
+        assert right == [-1] * len(right) or (max(right) == len(right) and min(right) >= 0)
     assert parts > 30
     assert wholes > 5
 
 
 @torch.no_grad()
-def test_moments_are_told_by_the_states_before_and_at_seg(model: VideoGLaMM) -> None:
-    marks = list(range(100, 101 + model.config.vision.frames))
+def test_words_are_told_where_they_are_asked(model: VideoGLaMM) -> None:
+    ids = word_ids(build_tokenizer())
+    assert all(len(set(words)) == len(aside.words) == len(words) for words, aside in zip(ids, ASIDES, strict=True))
     head = model.language.lm.get_output_embeddings().weight
     hidden = torch.full((2, 40, head.shape[1]), 1e3)
-    video = {"segs": torch.tensor([5, 20, 30]), "meant": torch.tensor([1, 0, 2]), "spans": torch.tensor([[0, 8], [2, 5], [-1, -1]])}
-    image = {"segs": torch.tensor([7]), "meant": torch.tensor([0]), "spans": torch.tensor([[-1, -1]])}
-    for at, frame in ((5, 2), (6, 5), (20, 0), (21, 8)):
-        hidden[0, at] = head[marks][frame] * 1e4
-    assert (moments_asked([video, image]), moments_asked([image])) == (4, 0)
-    loss, shares = moments_told(model.language, hidden, [video, image], marks)
+    video = {
+        "segs": torch.tensor([5, 20, 30]),
+        "meant": torch.tensor([1, 0, 2]),
+        "early": torch.tensor([2, 18, 28, 1]),
+        "early_meant": torch.tensor([1, 0, 2, 1]),
+        "asked": torch.tensor([[0, 8, 3, 0], [2, 5, -1, 4], [-1, -1, -1, 1]]),
+    }
+    image = {**video, "asked": torch.full((3, 4), -1)}
+    for at, aside, word in ((5, 0, 2), (6, 1, 5), (20, 0, 0), (21, 1, 8), (2, 3, 4), (1, 3, 4), (18, 3, 0), (28, 3, 1)):
+        hidden[0, at] = head[ids[aside][word]] * 1e4
+    hidden[0, 21] += head[ids[2][3]] * 1e4  # says the end and the motion, by words of two asides
+    assert (words_asked([video, image]), words_asked([image])) == (4 + 1 + 4, 0)
+    loss, shares = words_told(model.language, hidden, [video, image], ids)
     assert float(loss) < 1e-3
-    assert shares["inside"].tolist() == [2, 2]
-    hidden[0, 6] = head[marks][4] * 1e4
-    wrong, shares = moments_told(model.language, hidden, [video, image], marks)
+    counts = {"first": [1, 1], "end": [1, 1], "motion": [1, 1], "mark": [3, 3]}  # without what is usual
+    assert {name: share.tolist() for name, share in shares.items()} == counts
+    hidden[0, 1] = head[ids[3][2]] * 1e4
+    wrong, shares = words_told(model.language, hidden, [video, image], ids)
     assert float(wrong) > 1
-    assert shares["inside"].tolist() == [1, 2]
-    none, shares = moments_told(model.language, hidden, [image, image], marks)
+    assert {name: share.tolist() for name, share in shares.items()} == counts | {"mark": [2, 3]}
+    none, shares = words_told(model.language, hidden, [image, image], ids)
     assert float(none) == 0
     assert shares == {}
+
+
+def test_a_tokenizer_without_these_words_is_refused() -> None:
+    class Letters:
+        def encode(self, word: str, **_: bool) -> list[int]:
+            return list(map(ord, word))
+
+    with pytest.raises(ConfigError, match=r"' plain' in 6 tokens|' left' in 5 tokens"):
+        word_ids(Letters())
 
 
 @torch.no_grad()
 def test_neighbours_are_shown_by_the_state_of_seg(model: VideoGLaMM) -> None:
     language, generator = model.language, torch.Generator().manual_seed(3)
     hidden = torch.randn(1, 12, language.lm.config.hidden_size, generator=generator)
-    at, asked = [2, 5, 8], language.prompts_at(hidden[0, [3, 6]]).float()
+    shown = language.prompts_at(hidden[0, [3, 6]]).float()
     item = {
-        "segs": torch.tensor(at),
+        "segs": torch.tensor([2, 5, 8]),
         "meant": torch.tensor([0, 1, 2]),
         "right": torch.tensor([1, 3, -1]),
         "meant_kinds": torch.tensor([0, 1, 1]),
-        "codes": torch.stack([-asked[0], asked[0], asked[1]]),
+        "codes": torch.stack([-shown[0], shown[0], shown[1]]),
     }
     error, shares = neighbours_shown(language, hidden, [item])
     assert neighbours_asked([item]) == 2
-    assert float(error) == pytest.approx(float(asked[1].square().mean()), rel=1e-5), "zeros right of the last"
+    assert float(error) == pytest.approx(float(shown[1].square().mean()), rel=1e-5), "zeros right of the last"
     assert (shares[KINDS[0]].tolist(), shares[KINDS[1]].tolist()) == ([1, 1], [0, 1])
