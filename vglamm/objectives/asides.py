@@ -1,6 +1,6 @@
 """What language is asked beside its answers: of each visual token of which frame it is, which nothing but its position tells; of
-each phrase and its ``[SEG]``, in whatever answer they stand, when the object is there, how it moves, what tells it from one that
-looks like it, and what stands right of it.
+each phrase and its ``[SEG]``, in whatever answer they stand, when the object is there, how it moves, and what tells it from one
+that looks like it.
 
 An answer about time says two numbers and a description has three or four places to go on from, so that of answers alone little is
 learnt of either; every prompt of a video can carry all of it. Items: see :class:`vglamm.objectives.questions.QuestionPreparer`.
@@ -12,18 +12,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from vglamm.data.world.dialogue import clear_motion, look_phrase, reading_order
+from vglamm.data.world.dialogue import clear_motion, look_phrase
 from vglamm.data.world.scene import Scene, WorldObject
 from vglamm.data.world.words import LLM_FRAMES, MOTIONS, SIZES, TEXTURES
 from vglamm.errors import ConfigError
 from vglamm.language.lm import Language
-from vglamm.objectives.judged import judged
 from vglamm.objectives.segmentation import mean_of
 from vglamm.vision.config import VisionConfig
 
@@ -60,7 +57,7 @@ class Aside:
     """A question with one of a few words for an answer.
 
     where: "segs", the state that predicts a ``[SEG]``, or "early", what stands before anything is said of an object. after: tokens
-    after that. usual: the place of the word that is right of most objects, for which no share is told.
+    after that. usual: the place of the word that is right of most objects; it weighs less, and no share is told of it.
     """
 
     name: str
@@ -70,14 +67,15 @@ class Aside:
     usual: int = -1
 
 
+_USUAL = 0.3  # else the first thing that is learnt of rare words is to say none of them
 _NUMBERS = tuple(str(number) for number in range(LLM_FRAMES + 1))
 ASIDES = (
     Aside("first", _NUMBERS, "segs", usual=0),
     Aside("end", _NUMBERS, "segs", after=1, usual=LLM_FRAMES),
     Aside("motion", tuple(f" {motion.split()[-1]}" for motion in MOTIONS), "segs", after=1),
-    Aside("mark", (" the", *(f" {word}" for word in (*TEXTURES, *SIZES))), "early", usual=0),
+    Aside("mark", (" no", *(f" {word}" for word in (*TEXTURES, *SIZES))), "early", usual=0),
 )
-"""First frame and one past the last, how an object moves, and the word that tells it from one that looks like it ("the": none)."""
+"""First frame and one past the last, how an object moves, and the word that tells it from one that looks like it ("no": none)."""
 
 
 def asked(scene: Scene, item: WorldObject) -> list[int]:
@@ -87,14 +85,6 @@ def asked(scene: Scene, item: WorldObject) -> list[int]:
     motion = MOTIONS.index(item.motion) if not scene.is_image and clear_motion(scene, item) else -1
     marks = (look_phrase(scene, item) or item.base).removesuffix(item.base).split()
     return [first, end, motion, 1 + (*TEXTURES, *SIZES).index(marks[0]) if marks else 0]
-
-
-def right_of(scene: Scene) -> NDArray[np.int64]:
-    """int64[O]: which object is next to the right of each, their number for the last, all -1 where two are too close to say."""
-    ordered = [item.id - 1 for item in reading_order(scene) or []]
-    beside = np.full(len(scene.objects), -1, dtype=np.int64)
-    beside[ordered] = [*ordered[1:], len(ordered)][: len(ordered)]
-    return beside
 
 
 def word_ids(tokenizer: Any) -> list[list[int]]:
@@ -132,32 +122,12 @@ def words_told(
             aims.append(aim[aim >= 0])
         aim = torch.cat(aims)
         told = functional.linear(torch.cat(states), head[ids[place]]).float()
-        loss = loss + functional.cross_entropy(told, aim, reduction="sum")
-        if bool((aim != aside.usual).any()):
-            shares[aside.name] = mean_of((told.argmax(-1) == aim)[aim != aside.usual])
+        odd = aim != aside.usual
+        loss = loss + (functional.cross_entropy(told, aim, reduction="none") * torch.where(odd, 1.0, _USUAL)).sum()
+        if bool(odd.any()):
+            shares[aside.name] = mean_of((told.argmax(-1) == aim)[odd])
     return loss, shares
 
 
 def _meant(item: dict[str, Tensor], aside: Aside) -> Tensor:
     return item["meant" if aside.where == "segs" else "early_meant"]
-
-
-def neighbours_asked(items: Sequence[dict[str, Tensor]]) -> int:
-    """Prompts that :func:`neighbours_shown` asks for."""
-    return sum(int((item["right"][item["meant"]] >= 0).sum()) for item in items)
-
-
-def neighbours_shown(language: Language, hidden: Tensor, items: Sequence[dict[str, Tensor]]) -> tuple[Tensor, dict[str, Tensor]]:
-    """Squared error, summed: read as a prompt, the state of a ``[SEG]`` is the code of what stands next to the right of its object,
-    zeros if nothing does; and by kind how many have, of all codes of their scene and zeros, the right one nearest.
-
-    hidden: float[B, L, D], last.
-    """
-    prompts, beside = [], []
-    for row, item in enumerate(items):
-        right_S = item["right"][item["meant"]]
-        here = right_S >= 0
-        prompts.append(language.prompts_at(hidden[row, item["segs"][here] + 1]).float())
-        nothing = torch.zeros_like(item["codes"][:1])
-        beside.append({"codes": torch.cat([item["codes"], nothing]), "right": right_S[here], "kinds": item["meant_kinds"][here]})
-    return judged(prompts, beside, "right", "kinds")

@@ -22,7 +22,7 @@ from vglamm.errors import ConfigError
 from vglamm.language.branches import visibility
 from vglamm.language.dialogue import IGNORED, Scribe
 from vglamm.model import VideoGLaMM
-from vglamm.objectives.asides import frames_said, neighbours_asked, neighbours_shown, word_ids, words_asked, words_told
+from vglamm.objectives.asides import frames_said, word_ids, words_asked, words_told
 from vglamm.objectives.judged import exact, judged
 from vglamm.objectives.questions import Item, QuestionPreparer
 from vglamm.objectives.segmentation import Segmentation, mean_of
@@ -40,8 +40,8 @@ class Grounding(nn.Module):
     and begins as :func:`start_words` says. ground: share of visual tokens without an object that a training step shows, drawn anew
     for each step between this and 1 (of 8 frames most show none, and leaving them out halves the time). frames: weight of the
     cross-entropy of :func:`frames_said`. early: weight of the same squared error where an answer and where each of its phrases
-    begins, so that an object is chosen before it is named. asides, neighbours: weights of the words and of the objects that each
-    prompt is asked beside (:mod:`vglamm.objectives.asides`).
+    begins, so that an object is chosen before it is named. asides: weight of the words that are asked beside each prompt
+    (:mod:`vglamm.objectives.asides`).
     """
 
     turn: Tensor
@@ -60,14 +60,13 @@ class Grounding(nn.Module):
         frames: float = 0.0,
         early: float = 0.0,
         asides: float = 0.0,
-        neighbours: float = 0.0,
         **data: Any,
     ) -> None:
         super().__init__()
         if data.get("tokens", "codes") not in ("codes", "frames"):
             raise ConfigError(f"tokens={data['tokens']!r}", "'codes' or 'frames'", "fix the recipe")
         self.model, self.noise, self.hide, self.ground = model, noise, hide, ground
-        self.code, self.frames, self.early, self.asides, self.neighbours = code, frames, early, asides, neighbours
+        self.code, self.frames, self.early, self.asides = code, frames, early, asides
         self.words = word_ids(tokenizer) if asides or frames else []
         self.settings = QuestionPreparer(model.config, Scribe(tokenizer, model.config.language), **data)
         self.segmentation = [Segmentation(model, tokenizer, fresh=False)]  # in a list: it shares the model, it is not a child
@@ -101,14 +100,14 @@ class Grounding(nn.Module):
     @staticmethod
     def count(batch: dict[str, Any]) -> Tensor:
         """Supervised tokens, prompts, visible (object, frame) pairs, all pairs, tokens of videos that show something, places where
-        prompts are due early, words and neighbours that are asked beside."""
+        prompts are due early, and words that are asked beside."""
         items = batch["items"]
         prompts, early = (float(sum(len(item[places]) for item in items)) for places in ("segs", "early"))
         pairs = (
             Segmentation.count({"items": [item for item in items if "masks" in item]}) if "masks" in items[0] else torch.zeros(2)
         )
         shown = float(sum(int(item["shown"].sum()) for item in items if not bool(item["image"])))
-        asked = [shown, early, words_asked(items), neighbours_asked(items)]
+        asked = [shown, early, words_asked(items)]
         return torch.cat([torch.tensor([float((batch["labels"] != IGNORED).sum()), prompts]), pairs, torch.tensor(asked)])
 
     def forward(self, batch: dict[str, Any], totals: Tensor) -> dict[str, Tensor]:
@@ -149,8 +148,6 @@ class Grounding(nn.Module):
             yield "early", self.early, judged(aims, items, "early_meant", "early_kinds"), totals[5]
         if self.asides:
             yield "asides", self.asides, words_told(language, hidden, items, self.words), totals[6]
-        if self.neighbours:
-            yield "neighbours", self.neighbours, neighbours_shown(language, hidden, items), totals[7]
 
     def _hidden(self, inputs: Tensor, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
         """Hidden states float[B, L, D], last and half way; while training some tokens of the ground are left out (zeros), the

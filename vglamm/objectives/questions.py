@@ -17,7 +17,7 @@ from vglamm.data.world.words import KINDS
 from vglamm.errors import DialogueError
 from vglamm.language.branches import Packed, pack, shifted_labels
 from vglamm.language.dialogue import IGNORED, Scribe
-from vglamm.objectives.asides import asked, right_of
+from vglamm.objectives.asides import asked
 from vglamm.pixel.prepare import prepare as prepare_pixel
 from vglamm.vision.prepare import prepare as prepare_vision
 
@@ -130,7 +130,6 @@ class QuestionPreparer:
             "segs": np.array(packed.segs, dtype=np.int64),
             "codes": codes,
             "asked": np.array([asked(scene, item) for item in scene.objects], dtype=np.int64),
-            "right": right_of(scene),
             "meant": np.array(meant, dtype=np.int64),
             "early": early,
             "early_meant": np.array(meant, dtype=np.int64)[of],

@@ -18,8 +18,6 @@ from vglamm.objectives.asides import (
     ASIDES,
     frame_numbers,
     frames_said,
-    neighbours_asked,
-    neighbours_shown,
     word_ids,
     words_asked,
     words_told,
@@ -106,32 +104,12 @@ def test_words_are_those_that_answers_say(model: VideoGLaMM) -> None:
                 moved += 1
                 assert motion.strip() in after.replace(",", " ").replace(".", " ").split()[:2]
             if KINDS[kind] in ("description", "relation"):
-                marked += mark != " the"
-                assert (phrase[1] in (*TEXTURES, *SIZES)) == (mark != " the")
-                assert mark == " the" or phrase[1] == mark.strip()
+                marked += mark != " no"
+                assert (phrase[1] in (*TEXTURES, *SIZES)) == (mark != " no")
+                assert mark == " no" or phrase[1] == mark.strip()
     assert told > 30
     assert moved > 10
     assert marked > 3
-
-
-def test_prompts_are_asked_for_what_descriptions_name_next(model: VideoGLaMM) -> None:
-    tokenizer, parts, wholes = build_tokenizer(), 0, 0
-    for item in prepared(model, range(30), orders=0.6, image_share=0.1):
-        right = item["right"].tolist()
-        for number in item["branch"][item["segs"]].unique():
-            here = item["branch"][item["segs"]] == number
-            objects, kinds = item["meant"][here].tolist(), item["meant_kinds"][here]
-            question = tokenizer.decode(item["ids"][item["branch"] == number]).split("<|assistant|>")[0]
-            if "moves" in question or not bool((kinds == KINDS.index("description")).all()):
-                continue
-            parts += len(objects) - 1
-            assert [right[one] for one in objects[:-1]] == objects[1:]
-            if "video" in question or "image" in question:
-                wholes += 1
-                assert right[objects[-1]] == len(right), "nothing stands right of the last"
-        assert right == [-1] * len(right) or (max(right) == len(right) and min(right) >= 0)
-    assert parts > 30
-    assert wholes > 5
 
 
 @torch.no_grad()
@@ -172,21 +150,3 @@ def test_a_tokenizer_without_these_words_is_refused() -> None:
 
     with pytest.raises(ConfigError, match=r"' plain' in 6 tokens|' left' in 5 tokens"):
         word_ids(Letters())
-
-
-@torch.no_grad()
-def test_neighbours_are_shown_by_the_state_of_seg(model: VideoGLaMM) -> None:
-    language, generator = model.language, torch.Generator().manual_seed(3)
-    hidden = torch.randn(1, 12, language.lm.config.hidden_size, generator=generator)
-    shown = language.prompts_at(hidden[0, [3, 6]]).float()
-    item = {
-        "segs": torch.tensor([2, 5, 8]),
-        "meant": torch.tensor([0, 1, 2]),
-        "right": torch.tensor([1, 3, -1]),
-        "meant_kinds": torch.tensor([0, 1, 1]),
-        "codes": torch.stack([-shown[0], shown[0], shown[1]]),
-    }
-    error, shares = neighbours_shown(language, hidden, [item])
-    assert neighbours_asked([item]) == 2
-    assert float(error) == pytest.approx(float(shown[1].square().mean()), rel=1e-5), "zeros right of the last"
-    assert (shares[KINDS[0]].tolist(), shares[KINDS[1]].tolist()) == ([1, 1], [0, 1])
