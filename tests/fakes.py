@@ -162,7 +162,7 @@ def golden_pixel() -> tuple[Pixel, NDArray[np.float32]]:
     from tests.parity.golden_config import model_config
 
     weights = load_file(ASSETS / "golden" / "weights.safetensors")
-    configured = model_config(json.loads((ASSETS / "golden_long" / "config.json").read_text()), weights)
+    configured = model_config(json.loads((ASSETS / "golden_long" / "config.json").read_text()))
     part = Pixel(configured.pixel)
     names = translate(weights, rules(configured))
     part.load_state_dict({ours[6:]: weights[theirs] for theirs, ours in names.items() if ours and ours.startswith("pixel.")})

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,20 +35,20 @@ Row = dict[str, Any]
 def row(case: str, name: str, got: Tensor, want: Tensor, tol: float, *, relative: bool = False, floor: float = 1e-12) -> Row:
     """floor: a value below it counts as it, so that what is zero but for rounding is not compared digit by digit."""
     got, want = got.detach().double().cpu(), want.double()
+    if got.numel() == want.numel() == 1:  # a scalar, stored as one or as a list of one
+        got = got.reshape(want.shape)
     if got.shape != want.shape:
-        return {
-            "case": case,
-            "name": name,
-            "max_abs": None,
-            "tol": tol,
-            "ok": False,
-            "why": f"shape {list(got.shape)} not {list(want.shape)}",
-        }
+        return failure(case, name, f"shape {list(got.shape)} not {list(want.shape)}", tol)
     error = (got - want).abs()
     if relative:
         error = error / want.abs().clamp(min=floor)
     worst = float(error.max()) if error.numel() else 0.0
     return {"case": case, "name": name, "max_abs": worst if math.isfinite(worst) else None, "tol": tol, "ok": worst <= tol}
+
+
+def failure(case: str, name: str, why: str, tol: float | None = None) -> Row:
+    """The row of what could not be compared."""
+    return {"case": case, "name": name, "max_abs": None, "tol": tol, "ok": False, "why": why}
 
 
 @dataclass
@@ -65,39 +65,43 @@ class Case:
     @staticmethod
     def load(folder: Path) -> Case:
         settings = json.loads((folder / "config.json").read_text())
-        source = next(path for path in (folder / "weights.safetensors", folder.parent / "weights.safetensors") if path.exists())
-        weights = load_file(source)
+        places = (folder / "weights.safetensors", folder.parent / "weights.safetensors")
+        weights = load_file(next((path for path in places if path.exists()), places[0]))
         for name, value in settings.get("weight_overrides", {}).items():
+            if name not in weights:
+                raise KeyError(f"weight_overrides of {name}, which no weight is called")
             weights[name] = torch.tensor(value, dtype=weights[name].dtype).reshape(weights[name].shape)
-        config = model_config(settings, weights)
+        config = model_config(settings)
         model = VideoGLaMM(config)
         names = translate(weights, rules(config))
         state = {ours: weights[theirs] for theirs, ours in names.items() if ours is not None}
         model.load_state_dict(state, strict=True)
         expected = load_file(folder / "expected.safetensors")
-        return Case(folder, settings, model.eval(), names, load_file(folder / "inputs.safetensors"), expected)
+        given = load_file(folder / "inputs.safetensors")
+        inputs = {name: value.float() if value.is_floating_point() else value for name, value in given.items()}
+        return Case(folder, settings, model.eval(), names, inputs, expected)
 
     def rows(self) -> Iterator[Row]:
         left = dict(self.expected)
-        # key biases have no gradient but rounding (softmax does not see a shift): one part in a million of the largest norm is zero
+        # key biases have no gradient but rounding (softmax does not see a shift): a hundred thousandth of the largest norm is zero
         norms = [float(value) for name, value in left.items() if name.startswith("train.grad_norm/")]
-        floor = 1e-6 * max(norms, default=0.0) or 1e-12
-        parts: dict[str, Callable[[], dict[str, tuple[Tensor, float, bool]]]] = {"video.": self.video, "train.": self.train}
-        for given, part in parts.items():
-            if not any(name.startswith(given) for name in self.inputs):
-                continue  # whatever is expected of it is then left over
-            for name, (got, tol, relative) in part().items():
+        floor = 1e-5 * max(norms, default=0.0) or 1e-12
+        for given, (part, named) in {
+            "video.": (self.video, ("video.", "generate.", "segment_")),
+            "train.": (self.train, ("train.",)),
+        }.items():
+            if not any(name.startswith(given) for name in self.inputs) or not any(name.startswith(named) for name in left):
+                continue  # nothing is given, so that all of it is left over, or nothing is expected
+            try:
+                made = part()
+            except Exception as error:  # the other quantities, and the other cases, are compared all the same
+                yield failure(self.folder.name, given.rstrip("."), told(error))
+                continue
+            for name, (got, tol, relative) in made.items():
                 if name in left:
                     yield row(self.folder.name, name, got, left.pop(name), tol, relative=relative, floor=floor)
         for name in left:
-            yield {
-                "case": self.folder.name,
-                "name": name,
-                "max_abs": None,
-                "tol": None,
-                "ok": False,
-                "why": "found but not compared",
-            }
+            yield failure(self.folder.name, name, "found but not compared")
 
     @torch.no_grad()
     def video(self) -> dict[str, tuple[Tensor, float, bool]]:
@@ -126,9 +130,9 @@ class Case:
             "generate.seg_embeds": (prompts, FEATURES, False),
             "generate.next_logits_last": (model.language.logits(last), FEATURES, False),
         }
-        if len(prompts):
-            out["segment_frames.mask_logits"] = (self.by_frame(features, prompts, size), MASKS, False)
-            out["segment_video.mask_logits"] = (self.by_video(features, prompts, size), MASKS, False)
+        nothing = frames.new_zeros(len(frames), 0, *size)
+        for name, masks in (("frames", self.by_frame), ("video", self.by_video)):
+            out[f"segment_{name}.mask_logits"] = (masks(features, prompts, size) if len(prompts) else nothing, MASKS, False)
         return out
 
     def by_frame(self, features: Features, prompts: Tensor, size: tuple[int, int]) -> Tensor:
@@ -229,12 +233,25 @@ def train_batch(
     return batch, pixels
 
 
+def compare_case(folder: Path) -> Iterator[Row]:
+    try:
+        case = Case.load(folder)
+    except Exception as error:  # told as a failure of this case: the others are compared all the same
+        yield failure(folder.name, "load", told(error))
+        return
+    yield from case.rows()
+
+
+def told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0][:500]
+
+
 def compare(folder: Path) -> Iterator[Row]:
     if (folder / "config.json").exists():
-        yield from Case.load(folder).rows()
+        yield from compare_case(folder)
         return
     for case in sorted(path.parent for path in folder.glob("*/config.json")):
-        yield from Case.load(case).rows()
+        yield from compare_case(case)
     yield from golden_files.compare(folder)
     if (folder / "metrics_expected.json").exists():
         yield from golden_metrics.compare(folder)
@@ -243,7 +260,7 @@ def compare(folder: Path) -> Iterator[Row]:
 def main(folder: str) -> int:
     failed = found = 0
     for result in compare(Path(folder)):
-        sys.stdout.write(json.dumps(result) + "\n")
+        sys.stdout.write(json.dumps(result, allow_nan=False) + "\n")
         found, failed = found + 1, failed + (not result["ok"])
     if not found:
         sys.stdout.write(json.dumps({"case": folder, "name": "nothing found", "ok": False}) + "\n")

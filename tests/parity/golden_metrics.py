@@ -7,6 +7,7 @@ but not understood (another group, another key, a tensor that nothing used) is a
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,13 @@ def _number(case: str, name: str, got: Any, expected: Any, tol: float = TOLERANC
         return _bad(case, f"{name}: shape {mine.shape} instead of {theirs.shape}")
     off = np.where(np.isnan(mine) & np.isnan(theirs), 0.0, np.abs(mine - theirs))
     most = float(off.max(initial=0.0))
-    return {"case": case, "name": name, "max_abs": most, "tol": tol, "ok": most <= tol}  # NaN on one side is not ok
+    return {
+        "case": case,
+        "name": name,
+        "max_abs": most if math.isfinite(most) else None,
+        "tol": tol,
+        "ok": most <= tol,
+    }  # NaN on one side is not ok
 
 
 def _leftover(case: str, keys: dict[str, Any]) -> Iterator[Record]:
@@ -98,4 +105,4 @@ def _leftover(case: str, keys: dict[str, Any]) -> Iterator[Record]:
 
 
 def _bad(case: str, name: str) -> Record:
-    return {"case": case, "name": name, "max_abs": float("inf"), "tol": 0.0, "ok": False}
+    return {"case": case, "name": name, "max_abs": None, "tol": 0.0, "ok": False}

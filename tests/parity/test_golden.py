@@ -84,6 +84,73 @@ def test_a_case_without_training_is_compared_without_it_and_what_is_no_number_fa
     assert {row["name"] for row in rows} == set(expected)
 
 
+BREAKS = {
+    "no weights": lambda case: (case / "weights.safetensors").unlink(),
+    "no expected": lambda case: (case / "expected.safetensors").unlink(),
+    "override": lambda case: retold(case, weight_overrides={"no.such.weight": 1.0}),
+    "chunk": lambda case: retold(case, temporal_encoder={"chunk_size": 3}),
+    "feature": lambda case: retold(case, spatial_encoder={"select_feature": "cls_patch"}),
+    "pool": lambda case: retold(case, adapters={"spatial_pool": [3, 2]}),
+}
+
+
+def retold(case: Path, **changes) -> None:
+    tree = json.loads((case / "config.json").read_text())
+    for name, value in changes.items():
+        tree[name] = {**tree[name], **value} if isinstance(value, dict) else value
+    (case / "config.json").write_text(json.dumps(tree))
+
+
+@pytest.mark.parametrize("how", BREAKS)
+def test_a_case_that_breaks_is_a_failure_and_the_others_are_compared(how, tmp_path, capsys):
+    for name, source in (("first", "case0"), ("second", "case2")):
+        shutil.copytree(GOLDEN / source, tmp_path / name)
+        shutil.copy(GOLDEN / "weights.safetensors", tmp_path / name)
+    BREAKS[how](tmp_path / "first")
+    shutil.copy(GOLDEN / golden_files.PROMPTS, tmp_path)
+    status, rows = run_here(tmp_path, capsys)
+    assert status == 1
+    failed = [row for row in rows if not row["ok"]]
+    assert {row["case"] for row in failed} == {"first"}
+    assert failed[0]["why"]
+    assert {"second", "prompts"} <= {row["case"] for row in rows}
+
+
+def test_inputs_of_other_types_scalars_and_an_answer_without_masks_are_compared(tmp_path, capsys):
+    case = copy_of_case(tmp_path)
+    given = load_file(case / "inputs.safetensors")
+    save_file(
+        {name: value.double() if value.is_floating_point() else value for name, value in given.items()}, case / "inputs.safetensors"
+    )
+    expected = load_file(case / "expected.safetensors")
+    retold(case, grounding={"seg_token_id": 150}, llm={"max_position_embeddings": 128})
+    for name in ("segment_frames.mask_logits", "segment_video.mask_logits"):
+        expected[name] = expected[name][:, :0].contiguous()
+    expected["generate.seg_embeds"] = expected["generate.seg_embeds"][:0].contiguous()
+    save_file({name: value for name, value in expected.items() if not name.startswith("train.")}, case / "expected.safetensors")
+    status, rows = run_here(case, capsys)
+    assert [row for row in rows if not row["ok"]] == []
+    assert status == 0
+    assert {"segment_frames.mask_logits", "segment_video.mask_logits"} <= {row["name"] for row in rows}
+
+
+def test_scalars_are_compared_however_they_are_stored():
+    for got, want in ((torch.ones(1), torch.tensor(1.0)), (torch.tensor(1.0), torch.ones(1))):
+        assert golden.row("a", "loss", got, want, 0.0)["ok"]
+    assert not golden.row("a", "loss", torch.ones(2), torch.tensor(1.0), 0.0)["ok"]
+
+
+def test_what_a_case_says_of_sam_2_is_heeded(tmp_path):
+    case = copy_of_case(tmp_path)
+    sam = json.loads((case / "config.json").read_text())["grounding"]["sam2"]
+    changed = sam | {"binarize_mask_from_pts_for_mem_enc": False, "dynamic_multimask_stability_thresh": 0.5}
+    retold(case, grounding={"sam2": changed | {"dynamic_multimask_stability_delta": 0.25}})
+    built = golden.Case.load(case).model.pixel.sam
+    assert built.binarize_mask_from_pts_for_mem_enc is False
+    assert built.sam_mask_decoder.dynamic_multimask_stability_thresh == 0.5
+    assert built.sam_mask_decoder.dynamic_multimask_stability_delta == 0.25
+
+
 def test_a_folder_without_anything_fails(tmp_path, capsys):
     status, rows = run_here(tmp_path, capsys)
     assert (status, [row["ok"] for row in rows]) == (1, [False])
@@ -108,6 +175,14 @@ def files(tmp_path: Path) -> Path:
     for name in (golden_files.INPUTS, golden_files.EXPECTED, golden_files.PROMPTS):
         shutil.copy(GOLDEN / name, tmp_path / name)
     return tmp_path
+
+
+def test_prompts_of_images_are_told_by_their_text_and_not_by_their_names(files):
+    tree = json.loads((files / golden_files.PROMPTS).read_text())
+    for texts in tree.values():
+        texts["chat_photo"], texts["video_no_image"] = texts.pop("chat_image"), texts.pop("chat_video")
+    (files / golden_files.PROMPTS).write_text(json.dumps(tree))
+    assert failed(files) == []
 
 
 def failed(folder: Path) -> list[str]:

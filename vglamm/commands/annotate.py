@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from vglamm.commands.ask import Mode, token_in
+from vglamm.commands.ask import THERE, Mode, token_in
+from vglamm.commands.given import refuse
 from vglamm.commands.screen import err, out
 from vglamm.errors import ConfigError
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 
 def annotate(
+    context: typer.Context,
     source: Annotated[
         str,
         typer.Argument(
@@ -56,6 +58,10 @@ def annotate(
     in_flight: Annotated[int, typer.Option(min=1, help="Videos that the endpoint is asked about at a time.")] = 4,
 ) -> None:
     """Annotate many videos; the same command again does only what is missing."""
+    if server is None:
+        refuse(context, (*THERE, "in_flight"), "without --server", "the URL of an endpoint")
+    else:
+        refuse(context, ("model", "profile"), "with --server", "what the endpoint was started with")
     if every_frame and fps is not None:
         raise ConfigError(f"--every-frame and --fps {fps:g}", "one of them", "drop one")
     if fps is not None and not fps > 0:

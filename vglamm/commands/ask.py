@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from vglamm.commands.given import refuse
 from vglamm.commands.screen import err, out
 from vglamm.config import text_of
 from vglamm.errors import ConfigError
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from vglamm.answer import Answer
     from vglamm.media.read import VideoSource
 
+THERE = ("server_model", "token_file")
+"""Options that are about an endpoint."""
 OVERLAYS = (".mp4", ".html", ".png")
 
 
@@ -32,6 +35,7 @@ class Mode(StrEnum):
 
 
 def ask(
+    context: typer.Context,
     video: Annotated[str, typer.Argument(help="A video or image file.", show_default=False)],
     questions: Annotated[list[str], typer.Argument(help="One or more questions: turns about one video.", show_default=False)],
     model: Annotated[str, typer.Option(help="A preset with weights, a checkpoint folder, or a hub id.")] = "tiny",
@@ -57,6 +61,10 @@ def ask(
     token_file: Annotated[Path | None, typer.Option(help="File with the token that the endpoint wants.")] = None,
 ) -> None:
     """Ask about a video: text whose phrases are tied to masks through time."""
+    if server is None:
+        refuse(context, THERE, "without --server", "the URL of an endpoint")
+    else:
+        refuse(context, ("model", "device", "dtype", "quantise"), "with --server", "what the endpoint was started with")
     if every_frame and fps is not None:
         raise ConfigError(f"--every-frame and --fps {fps:g}", "one of them", "drop one")
     if overlay is not None and overlay.suffix.lower() not in OVERLAYS:

@@ -12,6 +12,7 @@ from rich.progress import Progress
 from rich.text import Text
 
 from vglamm.commands.ask import Mode
+from vglamm.commands.given import refuse
 from vglamm.commands.scores import numbers, write_json
 from vglamm.commands.scores import world as world_table
 from vglamm.commands.screen import err, out
@@ -122,7 +123,14 @@ def evaluate(
 
     The same command again asks only what is missing.
     """
-    _refuse(context, task)
+    refuse(
+        context,
+        *(
+            (_SETS, f"with {WORLD}", "it with a set of docs/evaluate.md")
+            if task == WORLD
+            else (_WORLD, f"with {task}", f"it with {WORLD}")
+        ),
+    )
     if task == WORLD:
         _world(model, _FIRST_CLIP if seed is None else seed, count, level, difficulty, controls, device, json, target, tracking)
         return
@@ -153,16 +161,6 @@ def evaluate(
 def _name(files: Mapping[str, Path]) -> None:
     for name, path in files.items():
         out().print(Text(f"{name}  {path}", style="dim"))
-
-
-def _refuse(context: typer.Context, task: str) -> None:
-    """ConfigError for an option that was given and that the task knows nothing of."""
-    for name in _SETS if task == WORLD else _WORLD:
-        source = context.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
-            option = name.replace("_", "-")
-            where = "a set of docs/evaluate.md" if task == WORLD else WORLD
-            raise ConfigError(f"--{option} with {task}", f"it with {where}", "leave it out")
 
 
 def _world(

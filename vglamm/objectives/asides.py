@@ -1,6 +1,6 @@
 """What language is asked beside its answers: of each visual token of which frame it is, which nothing but its position tells; of
 each phrase and its ``[SEG]``, in whatever answer they stand, when the object is there, how it moves, and what tells it from one
-that looks like it.
+that looks like it; and where an answer says numbers of frames, these alone.
 
 An answer about time says two numbers and a description has three or four places to go on from, so that of answers alone little is
 learnt of either; every prompt of a video can carry all of it. Items: see :class:`vglamm.objectives.questions.QuestionPreparer`.
@@ -12,7 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -56,13 +58,16 @@ def frames_said(
 class Aside:
     """A question with one of a few words for an answer.
 
-    where: "segs", the state that predicts a ``[SEG]``, or "early", what stands before anything is said of an object. after: tokens
-    after that. usual: the place of the word that is right of most objects; it weighs less, and no share is told of it.
+    name: what is asked, and ``asked_NAME`` the place of the right word for each object. where: the positions that are asked:
+    "segs", the states that predict a ``[SEG]``, "early", what stands before anything is said of an object, or "said_NAME", what
+    predicts the word where an answer says it. meant: which objects these mean. after: tokens after these positions. usual: the
+    place of the word that is right of most objects; it weighs less, and no share is told of it.
     """
 
     name: str
     words: tuple[str, ...]
     where: str
+    meant: str = "meant"
     after: int = 0
     usual: int = -1
 
@@ -73,55 +78,67 @@ ASIDES = (
     Aside("first", _NUMBERS, "segs", usual=0),
     Aside("end", _NUMBERS, "segs", after=1, usual=LLM_FRAMES),
     Aside("motion", tuple(f" {motion.split()[-1]}" for motion in MOTIONS), "segs", after=1),
-    Aside("mark", (" no", *(f" {word}" for word in (*TEXTURES, *SIZES))), "early", usual=0),
+    Aside("mark", (" no", *(f" {word}" for word in (*TEXTURES, *SIZES))), "early", "early_meant", usual=0),
 )
 """First frame and one past the last, how an object moves, and the word that tells it from one that looks like it ("no": none)."""
+TIMES = (
+    Aside("first", _NUMBERS, "said_first", "timed", usual=0),
+    Aside("end", _NUMBERS, "said_end", "timed", usual=LLM_FRAMES),
+)
+"""The same numbers where an answer says them."""
 
 
-def asked(scene: Scene, item: WorldObject) -> list[int]:
-    """For each of ``ASIDES`` the place of the right word; -1 where that is not asked of this object."""
+def asked(scene: Scene) -> dict[str, NDArray[np.int64]]:
+    """``asked_NAME`` int64[O] of each aside: the place of the right word for each object; -1 where it is not asked of it."""
+    rows = np.array([_asked(scene, item) for item in scene.objects], dtype=np.int64).reshape(-1, len(ASIDES))
+    return {f"asked_{aside.name}": rows[:, place] for place, aside in enumerate(ASIDES)}
+
+
+def _asked(scene: Scene, item: WorldObject) -> tuple[int, ...]:
     seen = [number for number, frame in enumerate(scene.llm_frames) if item.visible[frame]]
     first, end = (seen[0], seen[-1] + 1) if seen and not scene.is_image else (-1, -1)
     motion = MOTIONS.index(item.motion) if not scene.is_image and clear_motion(scene, item) else -1
     marks = (look_phrase(scene, item) or item.base).removesuffix(item.base).split()
-    return [first, end, motion, 1 + (*TEXTURES, *SIZES).index(marks[0]) if marks else 0]
+    return first, end, motion, 1 + (*TEXTURES, *SIZES).index(marks[0]) if marks else 0
 
 
-def word_ids(tokenizer: Any) -> list[list[int]]:
-    """The ids of the words of each of ``ASIDES``."""
-    return [[_word_id(tokenizer, word) for word in aside.words] for aside in ASIDES]
+def word_ids(tokenizer: Any) -> dict[str, list[int]]:
+    """The ids of the words of each aside, by its name."""
+    return {aside.name: [_word_id(tokenizer, word) for word in aside.words] for aside in ASIDES}
 
 
 def _word_id(tokenizer: Any, word: str) -> int:
     found: list[int] = tokenizer.encode(word, add_special_tokens=False)
     if len(found) != 1:
-        raise ConfigError(f"{word!r} in {len(found)} tokens", "a tokenizer with a token for it", "leave out asides and frames")
+        raise ConfigError(
+            f"{word!r} in {len(found)} tokens", "a tokenizer with a token for it", "leave out asides, times and frames"
+        )
     return found[0]
 
 
-def words_asked(items: Sequence[dict[str, Tensor]]) -> int:
+def words_asked(asides: Sequence[Aside], items: Sequence[dict[str, Tensor]]) -> int:
     """Words that :func:`words_told` asks for."""
-    return sum(int((item["asked"][_meant(item, aside), place] >= 0).sum()) for item in items for place, aside in enumerate(ASIDES))
+    return sum(int((_aims(aside, item) >= 0).sum()) for item in items for aside in asides)
 
 
 def words_told(
-    language: Language, hidden: Tensor, items: Sequence[dict[str, Tensor]], ids: list[list[int]]
+    asides: Sequence[Aside], language: Language, hidden: Tensor, items: Sequence[dict[str, Tensor]], ids: dict[str, list[int]]
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Cross-entropy, summed over all words that are asked for, by the words of the head that could be the answer; and by aside the
     share told right.
 
-    hidden: float[B, L, D], last. items: ``asked`` of each object. ids: :func:`word_ids`.
+    hidden: float[B, L, D], last. ids: :func:`word_ids`.
     """
     head = language.lm.get_output_embeddings().weight
     loss, shares = hidden.sum() * 0, {}
-    for place, aside in enumerate(ASIDES):
+    for aside in asides:
         states, aims = [], []
         for row, item in enumerate(items):
-            aim = item["asked"][_meant(item, aside), place]
+            aim = _aims(aside, item)
             states.append(hidden[row, item[aside.where][aim >= 0] + aside.after])
             aims.append(aim[aim >= 0])
         aim = torch.cat(aims)
-        told = functional.linear(torch.cat(states), head[ids[place]]).float()
+        told = functional.linear(torch.cat(states), head[ids[aside.name]]).float()
         odd = aim != aside.usual
         loss = loss + (functional.cross_entropy(told, aim, reduction="none") * torch.where(odd, 1.0, _USUAL)).sum()
         if bool(odd.any()):
@@ -129,5 +146,5 @@ def words_told(
     return loss, shares
 
 
-def _meant(item: dict[str, Tensor], aside: Aside) -> Tensor:
-    return item["meant" if aside.where == "segs" else "early_meant"]
+def _aims(aside: Aside, item: dict[str, Tensor]) -> Tensor:
+    return item[f"asked_{aside.name}"][item[aside.meant]]

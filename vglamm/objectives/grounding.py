@@ -22,7 +22,7 @@ from vglamm.errors import ConfigError
 from vglamm.language.branches import visibility
 from vglamm.language.dialogue import IGNORED, Scribe
 from vglamm.model import VideoGLaMM
-from vglamm.objectives.asides import frames_said, word_ids, words_asked, words_told
+from vglamm.objectives.asides import ASIDES, TIMES, frames_said, word_ids, words_asked, words_told
 from vglamm.objectives.judged import exact, judged
 from vglamm.objectives.questions import Item, QuestionPreparer
 from vglamm.objectives.segmentation import Segmentation, mean_of
@@ -41,7 +41,9 @@ class Grounding(nn.Module):
     for each step between this and 1 (of 8 frames most show none, and leaving them out halves the time). frames: weight of the
     cross-entropy of :func:`frames_said`. early: weight of the same squared error where an answer and where each of its phrases
     begins, so that an object is chosen before it is named. asides: weight of the words that are asked beside each prompt
-    (:mod:`vglamm.objectives.asides`).
+    (:mod:`vglamm.objectives.asides`). lasts: weight of the squared error of the state of each ``[SEG]``, read as a prompt, against
+    the code of its object where it is last seen, by which its end is found. times: weight of the numbers in answers about time,
+    beside what they weigh as words of an answer.
     """
 
     turn: Tensor
@@ -60,14 +62,16 @@ class Grounding(nn.Module):
         frames: float = 0.0,
         early: float = 0.0,
         asides: float = 0.0,
+        lasts: float = 0.0,
+        times: float = 0.0,
         **data: Any,
     ) -> None:
         super().__init__()
         if data.get("tokens", "codes") not in ("codes", "frames"):
             raise ConfigError(f"tokens={data['tokens']!r}", "'codes' or 'frames'", "fix the recipe")
         self.model, self.noise, self.hide, self.ground = model, noise, hide, ground
-        self.code, self.frames, self.early, self.asides = code, frames, early, asides
-        self.words = word_ids(tokenizer) if asides or frames else []
+        self.code, self.frames, self.early, self.asides, self.lasts, self.times = code, frames, early, asides, lasts, times
+        self.words = word_ids(tokenizer) if asides or frames or times else {}
         self.settings = QuestionPreparer(model.config, Scribe(tokenizer, model.config.language), **data)
         self.segmentation = [Segmentation(model, tokenizer, fresh=False)]  # in a list: it shares the model, it is not a child
         self.register_buffer("turn", torch.from_numpy(rotation(model.config.vision.adapter_width)), persistent=False)
@@ -100,14 +104,14 @@ class Grounding(nn.Module):
     @staticmethod
     def count(batch: dict[str, Any]) -> Tensor:
         """Supervised tokens, prompts, visible (object, frame) pairs, all pairs, tokens of videos that show something, places where
-        prompts are due early, and words that are asked beside."""
+        prompts are due early, words that are asked beside, and numbers of answers about time."""
         items = batch["items"]
         prompts, early = (float(sum(len(item[places]) for item in items)) for places in ("segs", "early"))
         pairs = (
             Segmentation.count({"items": [item for item in items if "masks" in item]}) if "masks" in items[0] else torch.zeros(2)
         )
         shown = float(sum(int(item["shown"].sum()) for item in items if not bool(item["image"])))
-        asked = [shown, early, words_asked(items)]
+        asked = [shown, early, words_asked(ASIDES, items), words_asked(TIMES, items)]
         return torch.cat([torch.tensor([float((batch["labels"] != IGNORED).sum()), prompts]), pairs, torch.tensor(asked)])
 
     def forward(self, batch: dict[str, Any], totals: Tensor) -> dict[str, Tensor]:
@@ -141,13 +145,21 @@ class Grounding(nn.Module):
         prompts."""
         language = self.model.language
         if self.frames:
-            said = frames_said(language, self.model.config.vision, halfway, items, self.words[0][: self.model.config.vision.frames])
+            said = frames_said(
+                language, self.model.config.vision, halfway, items, self.words["first"][: self.model.config.vision.frames]
+            )
             yield "frames", self.frames, (said, {}), totals[4]
         if self.early:
             aims = [language.prompts_at(hidden[row, item["early"]]).float() for row, item in enumerate(items)]
             yield "early", self.early, judged(aims, items, "early_meant", "early_kinds"), totals[5]
         if self.asides:
-            yield "asides", self.asides, words_told(language, hidden, items, self.words), totals[6]
+            yield "asides", self.asides, words_told(ASIDES, language, hidden, items, self.words), totals[6]
+        if self.lasts:
+            aims = [language.prompts_at(hidden[row, item["segs"] + 1]).float() for row, item in enumerate(items)]
+            told = judged(aims, [{**item, "codes": item["lasts"]} for item in items], "meant", "meant_kinds")
+            yield "lasts", self.lasts, told, totals[1]
+        if self.times:
+            yield "times", self.times, words_told(TIMES, language, hidden, items, self.words), totals[7]
 
     def _hidden(self, inputs: Tensor, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
         """Hidden states float[B, L, D], last and half way; while training some tokens of the ground are left out (zeros), the

@@ -129,7 +129,9 @@ class QuestionPreparer:
             "visual": np.array(packed.visual),
             "segs": np.array(packed.segs, dtype=np.int64),
             "codes": codes,
-            "asked": np.array([asked(scene, item) for item in scene.objects], dtype=np.int64),
+            "lasts": np.stack([prompt_code(scene, item, last=True) for item in scene.objects]),
+            **asked(scene),
+            **self._said_times(packed, labels, turns),
             "meant": np.array(meant, dtype=np.int64),
             "early": early,
             "early_meant": np.array(meant, dtype=np.int64)[of],
@@ -155,6 +157,15 @@ class QuestionPreparer:
             )
         first = np.cumsum(counts) - counts
         return np.r_[opened, begun[counts > 0]], np.r_[np.arange(len(opened)), first[counts > 0]]
+
+    def _said_times(self, packed: Packed, labels: NDArray[np.int64], turns: list[Turn]) -> Item:
+        """Positions that predict the two numbers of each answer about time, and which objects these answers mean."""
+        timed = np.array([_single(turn.targets[0]) - 1 for turn in turns if turn.kind == "when"], dtype=np.int64)
+        digits = self.scribe.tokenizer.convert_tokens_to_ids([str(number) for number in range(self.config.vision.frames + 1)])
+        said = np.flatnonzero(np.isin(labels, digits))
+        if len(said) != 2 * len(timed):
+            raise DialogueError(f"{len(said)} numbers in {len(timed)} answers about time", "two in each", "fix the sample")
+        return {"timed": timed, "said_first": said[::2], "said_end": said[1::2]}
 
     def _codes(self, scene: Scene) -> Item:
         chosen, size, vision = scene.llm_frames, scene.id_map.shape[1], self.config.vision

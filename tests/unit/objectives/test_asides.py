@@ -16,6 +16,8 @@ from vglamm.model import VideoGLaMM
 from vglamm.objectives import objective
 from vglamm.objectives.asides import (
     ASIDES,
+    TIMES,
+    Aside,
     frame_numbers,
     frames_said,
     word_ids,
@@ -88,8 +90,9 @@ def test_words_are_those_that_answers_say(model: VideoGLaMM) -> None:
         ids, branch = item["ids"], item["branch"]
         right = [
             ["-" if place < 0 else aside.words[place] for aside, place in zip(ASIDES, of, strict=True)]
-            for of in item["asked"].tolist()
+            for of in zip(*(item[f"asked_{aside.name}"].tolist() for aside in ASIDES), strict=True)
         ]
+        times = list(zip(item["timed"].tolist(), item["said_first"].tolist(), item["said_end"].tolist(), strict=True))
         for at, meant, kind in zip(item["segs"].tolist(), item["meant"].tolist(), item["meant_kinds"].tolist(), strict=True):
             first, end, motion, mark = right[meant]
             inside = branch == branch[at]
@@ -100,6 +103,8 @@ def test_words_are_those_that_answers_say(model: VideoGLaMM) -> None:
             if KINDS[kind] == "when":
                 told += 1
                 assert f"frames:({first},{end})" in after.replace(" ", "")
+                said = next((one, two) for of, one, two in times if of == meant and at < one < two and branch[one] == branch[at])
+                assert tokenizer.decode(ids[[said[0] + 1, said[1] + 1]]).replace(" ", "") == first + end
             if KINDS[kind] == "description" and "moves" in before.split("<|assistant|>")[0]:
                 moved += 1
                 assert motion.strip() in after.replace(",", " ").replace(".", " ").split()[:2]
@@ -107,6 +112,7 @@ def test_words_are_those_that_answers_say(model: VideoGLaMM) -> None:
                 marked += mark != " no"
                 assert (phrase[1] in (*TEXTURES, *SIZES)) == (mark != " no")
                 assert mark == " no" or phrase[1] == mark.strip()
+        assert len(times) == int((item["meant_kinds"] == KINDS.index("when")).sum())
     assert told > 30
     assert moved > 10
     assert marked > 3
@@ -115,7 +121,7 @@ def test_words_are_those_that_answers_say(model: VideoGLaMM) -> None:
 @torch.no_grad()
 def test_words_are_told_where_they_are_asked(model: VideoGLaMM) -> None:
     ids = word_ids(build_tokenizer())
-    assert all(len(set(words)) == len(aside.words) == len(words) for words, aside in zip(ids, ASIDES, strict=True))
+    assert all(len(set(ids[aside.name])) == len(aside.words) for aside in ASIDES)
     head = model.language.lm.get_output_embeddings().weight
     hidden = torch.full((2, 40, head.shape[1]), 1e3)
     video = {
@@ -123,24 +129,43 @@ def test_words_are_told_where_they_are_asked(model: VideoGLaMM) -> None:
         "meant": torch.tensor([1, 0, 2]),
         "early": torch.tensor([2, 18, 28, 1]),
         "early_meant": torch.tensor([1, 0, 2, 1]),
-        "asked": torch.tensor([[0, 8, 3, 0], [2, 5, -1, 4], [-1, -1, -1, 1]]),
+        "asked_first": torch.tensor([0, 2, -1]),
+        "asked_end": torch.tensor([8, 5, -1]),
+        "asked_motion": torch.tensor([3, -1, -1]),
+        "asked_mark": torch.tensor([0, 4, 1]),
+        "timed": torch.tensor([1]),
+        "said_first": torch.tensor([33]),
+        "said_end": torch.tensor([35]),
     }
-    image = {**video, "asked": torch.full((3, 4), -1)}
-    for at, aside, word in ((5, 0, 2), (6, 1, 5), (20, 0, 0), (21, 1, 8), (2, 3, 4), (1, 3, 4), (18, 3, 0), (28, 3, 1)):
+    image = video | {f"asked_{aside.name}": torch.full((3,), -1) for aside in ASIDES}
+    for at, aside, word in (
+        *((5, "first", 2), (6, "end", 5), (20, "first", 0), (21, "end", 8), (2, "mark", 4), (1, "mark", 4)),
+        *((18, "mark", 0), (28, "mark", 1), (33, "first", 2), (35, "end", 5)),
+    ):
         hidden[0, at] = head[ids[aside][word]] * 1e4
-    hidden[0, 21] += head[ids[2][3]] * 1e4  # says the end and the motion, by words of two asides
-    assert (words_asked([video, image]), words_asked([image])) == (4 + 1 + 4, 0)
-    loss, shares = words_told(model.language, hidden, [video, image], ids)
-    assert float(loss) < 1e-3
-    counts = {"first": [1, 1], "end": [1, 1], "motion": [1, 1], "mark": [3, 3]}  # without what is usual
-    assert {name: share.tolist() for name, share in shares.items()} == counts
-    hidden[0, 1] = head[ids[3][2]] * 1e4
-    wrong, shares = words_told(model.language, hidden, [video, image], ids)
-    assert float(wrong) > 1
-    assert {name: share.tolist() for name, share in shares.items()} == counts | {"mark": [2, 3]}
-    none, shares = words_told(model.language, hidden, [image, image], ids)
-    assert float(none) == 0
-    assert shares == {}
+    hidden[0, 21] += head[ids["motion"][3]] * 1e4  # says the end and the motion, by words of two asides
+    assert (words_asked(ASIDES, [video, image]), words_asked(ASIDES, [image])) == (4 + 1 + 4, 0)
+    assert (words_asked(TIMES, [video, image]), words_asked(TIMES, [image])) == (2, 0)
+
+    def told(asides: tuple[Aside, ...], *items: dict[str, Tensor]) -> tuple[float, dict[str, list[float]]]:
+        loss, shares = words_told(asides, model.language, hidden, items, ids)
+        return float(loss), {name: share.tolist() for name, share in shares.items()}
+
+    loss, shares = told(ASIDES, video, image)
+    assert loss < 1e-3
+    assert shares == {"first": [1, 1], "end": [1, 1], "motion": [1, 1], "mark": [3, 3]}  # without what is usual
+    loss, shares = told(TIMES, video, image)
+    assert loss < 1e-3
+    assert shares == {"first": [1, 1], "end": [1, 1]}
+    hidden[0, 1] = head[ids["mark"][2]] * 1e4
+    hidden[0, 35] = head[ids["end"][6]] * 1e4
+    loss, shares = told(ASIDES, video, image)
+    assert loss > 1
+    assert shares["mark"] == [2, 3]
+    loss, shares = told(TIMES, video, image)
+    assert loss > 1
+    assert shares == {"first": [1, 1], "end": [0, 1]}
+    assert told(ASIDES, image, image) == told(TIMES, image, image) == (0, {})
 
 
 def test_a_tokenizer_without_these_words_is_refused() -> None:

@@ -23,7 +23,7 @@ from vglamm.objectives import objective
 from vglamm.presets import preset
 from vglamm.source import PARTS
 
-BESIDE = {"frames": 0.5, "early": 0.5, "asides": 0.5}
+BESIDE = {"frames": 0.5, "early": 0.5, "asides": 0.5, "lasts": 0.5, "times": 0.5}
 CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("perception", "vision", {"dense": True}),
     ("perception", r"vision\.spatial.*", {"dense": True, "towers": ["spatial"], "image": True, "difficulty": "crowded"}),

@@ -156,9 +156,16 @@ def first_visible(scene: Scene, item: WorldObject) -> int:
     return seen[0] if seen else 0
 
 
-def prompt_code(scene: Scene, item: WorldObject, *, looks: bool = True, place: bool = True) -> Array:
-    """float32[128], about unit variance: what an object looks like, plus where it is when it is first visible."""
-    what, frame, side = labels(item), first_visible(scene, item), np.float32(scene.id_map.shape[1])
+def last_visible(scene: Scene, item: WorldObject) -> int:
+    """The last frame of the LLM's frames that shows the object (the first of all if none does)."""
+    seen = [int(f) for f in scene.llm_frames if item.visible[f]]
+    return seen[-1] if seen else 0
+
+
+def prompt_code(scene: Scene, item: WorldObject, *, looks: bool = True, place: bool = True, last: bool = False) -> Array:
+    """float32[128], about unit variance: what an object looks like, plus where it is when it is first (or last) visible."""
+    what, side = labels(item), np.float32(scene.id_map.shape[1])
+    frame = last_visible(scene, item) if last else first_visible(scene, item)
     code = np.zeros(PROMPT, np.float32)
     if place:
         code += place_code(item.centres[frame] / side)

@@ -66,6 +66,18 @@ def test_refusals_exit_with_2(url: str, token_file: Path, clip: Path, tmp_path: 
     assert run("ask", clip, "who?", "--server", "http://127.0.0.1:9") == 2
     assert "no answer from" in capsys.readouterr().err
     assert run("ask", clip, "who?", "--server", url, "--token-file", token_file, "--server-model", "nosuch") == 2
+    capsys.readouterr()
+    for option, value in (("--model", "phi3"), ("--device", "cuda:7"), ("--quantise", "4bit"), ("--dtype", "float16")):
+        assert run("ask", clip, "who?", "--server", url, "--token-file", token_file, option, value) == 2
+        assert f"{option} with --server" in capsys.readouterr().err
+    for option, value in (("--model", "phi3"), ("--profile", "cluster")):
+        assert run("annotate", clip.parent, "--out", tmp_path / "out", "--question", "who?", "--server", url, option, value) == 2
+        assert f"{option} with --server" in capsys.readouterr().err
+    assert run("ask", clip, "who?", "--token-file", token_file) == 2
+    assert "--token-file without --server" in capsys.readouterr().err
+    assert run("annotate", clip.parent, "--out", tmp_path / "out", "--question", "who?", "--in-flight", 2) == 2
+    assert "--in-flight without --server" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_bulk_asks_each_question_alone_about_one_upload(url: str, clip: Path, canned: Canned) -> None:
