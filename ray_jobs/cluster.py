@@ -16,15 +16,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, UserCallback, WorkerGroupError
+from ray.train import (
+    Checkpoint,
+    CheckpointConfig,
+    ControllerError,
+    FailureConfig,
+    RunConfig,
+    ScalingConfig,
+    UserCallback,
+    WorkerGroupError,
+)
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from ray_jobs import kept, record
 from ray_jobs.progress import Display
 from ray_jobs.recipes import Recipe
 from ray_jobs.record import Record
-from ray_jobs.store import latest
-from ray_jobs.tracking import Tracker
+from ray_jobs.store import latest, prune
+from ray_jobs.tracking import Tracker, tracked
 from vglamm.config import from_tree
 from vglamm.errors import CheckpointError, ConfigError, VglammError, WorkerLost
 
@@ -37,11 +46,25 @@ def run_on_ray(recipe: Recipe) -> Path:
     import ray
 
     recipe = replace(recipe, storage=str(Path(recipe.storage).resolve()))
-    if not ray.is_initialized():
-        ray.init(log_to_driver=False)
-    _fits(recipe, ray.cluster_resources())
     if latest(recipe.folder) is not None:
         kept.check(recipe)
+    with tracked(recipe):
+        if not ray.is_initialized():
+            ray.init(log_to_driver=False)
+        _fits(recipe, ray.cluster_resources())
+        _run_there(recipe)
+    last = latest(recipe.folder)
+    if last is None:
+        raise CheckpointError(f"{recipe.name} without a checkpoint", "one at the end of a run", "look at the errors above")
+    prune(recipe.folder, recipe.checkpoints.keep)
+    return last
+
+
+def _run_there(recipe: Recipe) -> None:
+    # What Ray Train remembers of the checkpoints: it does not start where one of them is gone, and a run may have gone on without
+    # Ray meanwhile. Where a run goes on is for `latest` to say.
+    (recipe.folder / "checkpoint_manager_snapshot.json").unlink(missing_ok=True)
+    prune(recipe.folder, recipe.checkpoints.keep)
     trainer = TorchTrainer(
         train_worker,
         train_loop_config=recipe.to_tree(),
@@ -58,29 +81,19 @@ def run_on_ray(recipe: Recipe) -> Path:
     done = threading.Event()
     follower = threading.Thread(target=follow, args=(recipe, done), daemon=True)
     follower.start()
-    status = "FAILED"
     try:
         fit(trainer)
-        status = "FINISHED"
-    except KeyboardInterrupt:
-        status = "KILLED"
-        raise
     finally:
         done.set()
         follower.join()
-        if recipe.log.tracking != "off":
-            Tracker(recipe).close(status)
-    last = latest(recipe.folder)
-    if last is None:
-        raise CheckpointError(f"{recipe.name} without a checkpoint", "one at the end of a run", "look at the errors above")
-    return last
 
 
 def fit(trainer: Any) -> None:
     """``trainer.fit()`` with ends of our own.
 
     Ray Train answers Ctrl-C by leaving the process as if all was done: here it is a KeyboardInterrupt, and its handler does not
-    stay. An error of ours that ended the run on a worker is raised as it was there; a worker that died is WorkerLost.
+    stay. An error of ours or of the machine (a full disk, no memory) that ended the run on a worker or in the controller is raised
+    as it was there; a worker that died is WorkerLost.
     """
     before = signal.getsignal(signal.SIGINT)
     try:
@@ -92,16 +105,32 @@ def fit(trainer: Any) -> None:
         for failure in failures.values():
             if isinstance(failure, VglammError):
                 raise failure from error
-        if dead := [rank for rank, failure in sorted(failures.items()) if type(failure).__module__.partition(".")[0] == "ray"]:
+        if dead := [rank for rank, failure in sorted(failures.items()) if _of_ray(failure)]:
             raise WorkerLost(  # what the others failed with is that they lost it
                 f"workers that died (rank {', '.join(map(str, dead))}), more often than max_failures",
                 "workers that live to the end",
                 "see failures.jsonl of the run; often memory is short: smaller batches or a higher zero. The same command goes on",
             ) from error
+        for failure in failures.values():
+            if _of_the_machine(failure):
+                raise failure from error
+        raise
+    except ControllerError as error:
+        if isinstance(error.controller_failure, VglammError) or _of_the_machine(error.controller_failure):
+            raise error.controller_failure from error
         raise
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, before)
+
+
+def _of_ray(failure: BaseException) -> bool:
+    return type(failure).__module__.partition(".")[0] == "ray"
+
+
+def _of_the_machine(failure: BaseException) -> bool:
+    """A full disk, a folder that cannot be written, no memory: with ``--local`` these are told in one line as well."""
+    return isinstance(failure, OSError | MemoryError) or "out of memory" in str(failure)
 
 
 def _resources(recipe: Recipe) -> dict[str, float]:

@@ -162,8 +162,9 @@ class Loop:
             counts = torch.stack([self.objective.count(batch).double() for batch in self._held_out()]).sum(0)
             totals = self.ranks.sum(counts).float().to(self.engine.device)
             mine = [plain(self.objective.validate(moved(batch, self.engine.device), totals)) for batch in self._held_out()]
-            wanted = self.recipe.validation.pictures if self.ranks.rank == 0 and hasattr(self.objective, "pictures") else 0
-            shown = self.held_out[:wanted]
+            # at ZeRO 3 a forward pass gathers parameters from all ranks, so that all have to draw
+            draws = hasattr(self.objective, "pictures") and (self.ranks.rank == 0 or self.recipe.zero == 3)
+            shown = self.held_out[: self.recipe.validation.pictures] if draws else []
             pictures = self.objective.pictures(moved(self.objective.collate(shown), self.engine.device)) if shown else {}
         set_modes(self.objective)
         return {"validation": joined([terms for rank in self.ranks.gather(mine) for terms in rank]), "pictures": pictures}

@@ -6,13 +6,14 @@ Torch-free.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from vglamm.config import from_tree, text_of
+from vglamm.config import at_least, from_tree, text_of
 from vglamm.errors import ConfigError
 from vglamm.language.config import LoraSettings
 
@@ -101,6 +102,9 @@ class Log:
     experiment: str = "vglamm"
 
 
+_NAME = re.compile(r"[\w-][\w .-]*")
+
+
 @dataclass(frozen=True)
 class Recipe:
     """A training run; equal names are the same run, which is taken up where it stopped.
@@ -156,8 +160,10 @@ class Recipe:
                 raise ConfigError(f"init.{name}={source}", "a checkpoint or a run, or a list of them", "fix the recipe")
         if "://" in self.storage:
             raise ConfigError(f"storage={self.storage}", "a path that all nodes share", "mount the bucket or a shared volume")
-        if not self.name or "/" in self.name or self.name.startswith("."):
-            raise ConfigError(f"name={self.name!r}", "a plain name for the run's folder", "choose another name")
+        if not _NAME.fullmatch(self.name):
+            raise ConfigError(
+                f"name={self.name!r}", "letters, digits, spaces, . _ and -, not beginning with a .", "choose another name"
+            )
         least = {
             "steps": self.steps,
             "workers": self.workers,
@@ -170,18 +176,31 @@ class Recipe:
         }
         if self.data.count is not None:
             least["data.count"] = self.data.count
-        if low := [f"{name}={value}" for name, value in least.items() if value < 1]:
-            raise ConfigError(", ".join(low), "at least 1", "fix the recipe")
-        if below := [f"{name}={value}" for name, value in self._from_zero().items() if not value >= 0]:  # nan is not
-            raise ConfigError(", ".join(below), "0 or more", "fix the recipe")
+        at_least(1, least, "fix the recipe")
+        at_least(0, self._from_zero(), "fix the recipe")
+        if self.optimiser.final > 1:
+            raise ConfigError(f"optimiser.final={self.optimiser.final:g}", "a share of the rate, 0 to 1", "fix the recipe")
+        if self.seed >= 2**63:
+            raise ConfigError(f"seed={self.seed}", "below 2^63", "choose a smaller one")
         if len(self.optimiser.betas) != 2 or not all(0 <= beta < 1 for beta in self.optimiser.betas):
             raise ConfigError(f"optimiser.betas={self.optimiser.betas}", "two numbers from 0 to below 1", "fix the recipe")
+        if self.objective == "finetuning":
+            self._apart()
         if self.validation.every and (self.validation.count < 1 or self.validation.count % self.workers):
             raise ConfigError(
                 f"validation.count={self.validation.count} for {self.workers} workers",
                 "a multiple of the workers, at least one for each",
                 "fix validation.count",
             )
+
+    def _apart(self) -> None:
+        """Of real sets an id says by itself whether it draws from the videos that are held out."""
+        from vglamm.data.corpora.mixture import HELD_OUT
+
+        if self.validation.every and self.validation.start < HELD_OUT:
+            raise ConfigError(f"validation.start={self.validation.start}", f"{HELD_OUT} or more, which is held out", "leave it out")
+        if self.data.start >= HELD_OUT:
+            raise ConfigError(f"data.start={self.data.start}", f"below {HELD_OUT}, from where videos are held out", "leave it out")
 
     def _from_zero(self) -> dict[str, float]:
         """Settings that are 0 or more, by name. What is below would be found by a library, after the run has begun."""

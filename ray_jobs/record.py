@@ -19,6 +19,8 @@ class Record:
     def __init__(self, recipe: Recipe) -> None:
         self.folder = recipe.folder
         self.folder.mkdir(parents=True, exist_ok=True)
+        for name in ("steps", "samples", "validation"):
+            _mend(self.folder / f"{name}.jsonl")
 
     def take(self, reports: list[dict[str, Any]]) -> None:
         first = reports[0]
@@ -41,6 +43,13 @@ class Record:
             path = self.folder / "pictures" / f"{step:07d}-{name}.png"
             path.parent.mkdir(exist_ok=True)
             Image.fromarray(pixels).save(path)
+
+
+def _mend(path: Path) -> None:
+    """Cut off a last line that a run which was killed, or a full disk, left half written: the next would go on in it."""
+    if path.is_file() and (data := path.read_bytes()) and not data.endswith(b"\n"):
+        with path.open("rb+") as file:
+            file.truncate(data.rfind(b"\n") + 1)
 
 
 def read(folder: Path, name: str) -> list[dict[str, Any]]:

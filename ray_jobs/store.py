@@ -140,7 +140,12 @@ def build(recipe: Recipe, tokenizer: Any) -> Any:
         raise ConfigError(
             f"objective {recipe.objective!r} ({error})", "module:Class that can be imported", "fix the recipe"
         ) from error
-    return kind(model, tokenizer, **settings)
+    try:
+        return kind(model, tokenizer, **settings)
+    except TypeError as error:
+        raise ConfigError(
+            f"objective {recipe.objective!r} with {sorted(settings)} ({error})", "settings that it takes", "fix the recipe"
+        ) from error
 
 
 def start_weights(objective: Any, recipe: Recipe) -> None:

@@ -1,7 +1,7 @@
 """MLflow, from one place: parameters, metrics and pictures of a run, by one run id. The only file that imports mlflow.
 
 It runs where reports arrive (this process with ``--local``, else Ray Train's controller): logging from workers makes several runs
-(mlflow issue 7206). A run that is resumed by name goes on in the MLflow run that bears the name as a tag.
+(mlflow issue 7206). Which MLflow run is that of a run stands in its folder, so that it is gone on with when the run is.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import contextlib
 import logging
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -22,27 +22,41 @@ if TYPE_CHECKING:
     from ray_jobs.recipes import Recipe
 
 log = logging.getLogger(__name__)
-TAG = "vglamm.run"
+TAG, RUN = "vglamm.run", "mlflow-run"
+"""The name of a run as a tag of MLflow's; the file in a run's folder that holds the id which MLflow gave it."""
 _FOREIGN = re.compile(r"[^\w./ -]")
-"""What MLflow does not take in the name of a metric, such as the @ of a threshold."""
+"""What MLflow does not take in a name, such as the @ of a threshold or the + of refcoco+."""
 
 
 class Tracker:
-    """One MLflow run. ``log.tracking`` says where: "local" is ``mlflow.db`` (SQLite) in the storage folder."""
+    """One MLflow run. ``log.tracking`` says where: "local" is ``mlflow.db`` (SQLite) in the storage folder.
+
+    EnvironmentProblem if the books cannot be opened. Once they are, what they do not take is logged and training goes on: the
+    files of the run have all of it.
+    """
 
     def __init__(self, recipe: Recipe) -> None:
-        storage = Path(recipe.storage).resolve()
-        self.client, experiment = books.opened(_mlflow(), recipe.log.tracking, storage, recipe.log.experiment)
-        self.run = self._run(recipe, experiment)
+        self.mlflow, storage = _mlflow(), Path(recipe.storage).resolve()
+        self.client, experiment = books.opened(self.mlflow, recipe.log.tracking, storage, recipe.log.experiment)
+        with books.kept(self.mlflow):
+            self.run = self._run(recipe, experiment)
 
     def _run(self, recipe: Recipe, experiment: str) -> str:
-        same = self.client.search_runs([experiment], f"tags.`{TAG}` = '{recipe.name}'", max_results=1)
-        if same:
-            run, known = same[0].info.run_id, same[0].data.params
+        file = recipe.folder / RUN
+        known: dict[str, str] = {}
+        run = file.read_text(encoding="utf-8").strip() if file.is_file() else ""
+        try:
+            known = self.client.get_run(run).data.params if run else {}
+        except self.mlflow.exceptions.MlflowException:  # it was deleted there, or these are other books
+            run = ""
+        if run:
             self.client.set_terminated(run, "RUNNING")
         else:
-            run, known = self.client.create_run(experiment, tags={TAG: recipe.name}, run_name=recipe.name).info.run_id, {}
-        for name, value in books.flat(recipe.to_tree()).items():
+            run = str(self.client.create_run(experiment, tags={TAG: recipe.name}, run_name=recipe.name).info.run_id)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(run + "\n", encoding="utf-8")
+        for key, value in books.flat(recipe.to_tree()).items():
+            name = _FOREIGN.sub("_", key)
             if name not in known:
                 self.client.log_param(run, name, value)
             elif known[name] != value:
@@ -51,6 +65,10 @@ class Tracker:
 
     def take(self, reports: list[dict[str, Any]]) -> None:
         """Means over the steps of a report, its validation metrics and its pictures."""
+        with self._at_best(f"the report of step {reports[0]['step']}"):
+            self._take(reports)
+
+    def _take(self, reports: list[dict[str, Any]]) -> None:
         from mlflow.entities import Metric
 
         first, now = reports[0], int(time.time() * 1000)
@@ -62,7 +80,34 @@ class Tracker:
 
     def close(self, status: str = "FINISHED") -> None:
         """End the run: FINISHED, FAILED or KILLED."""
-        self.client.set_terminated(self.run, status)
+        with self._at_best(f"its end, {status}"):
+            self.client.set_terminated(self.run, status)
+
+    @contextlib.contextmanager
+    def _at_best(self, what: str) -> Iterator[None]:
+        try:
+            with books.kept(self.mlflow):
+                yield
+        except EnvironmentProblem as problem:
+            log.warning("not in MLflow, but in the files of the run: %s (%s)", what, problem)
+
+
+@contextlib.contextmanager
+def tracked(recipe: Recipe) -> Iterator[Tracker | None]:
+    """The books of a run for as long as it runs; how that ends is written there. None where nothing is tracked. Opened before any
+    work is done, so that books that cannot be kept cost none."""
+    if recipe.log.tracking == "off":
+        yield None
+        return
+    tracker, status = Tracker(recipe), "FAILED"
+    try:
+        yield tracker
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    finally:
+        tracker.close(status)
 
 
 def window(report: dict[str, Any]) -> dict[str, float]:

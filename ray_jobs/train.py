@@ -6,7 +6,7 @@ import logging
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,16 +23,19 @@ from ray_jobs.progress import Display
 from ray_jobs.recipes import Recipe
 from ray_jobs.record import Record
 from ray_jobs.store import State
-from ray_jobs.tracking import Tracker
+from ray_jobs.tracking import tracked
 from vglamm.checkpoint import as_device
 from vglamm.freeze import train_only
 
 log = logging.getLogger(__name__)
 
 
-def train(source: str, overrides: Sequence[str] = (), *, local: bool = False) -> Path:
-    """Run a recipe to its end, going on where the run of that name stopped; returns its last checkpoint folder."""
+def train(source: str, overrides: Sequence[str] = (), *, local: bool = False, name: str | None = None) -> Path:
+    """Run a recipe to its end, going on where the run of that name (by default the recipe's) stopped; returns its last checkpoint
+    folder."""
     recipe = recipes.load(source, overrides)
+    if name is not None:  # not an override, which would read it as YAML: a number, a date
+        recipe = replace(recipe, name=name)
     with store.claimed(recipe.folder):
         if local:
             return run_local(recipe)
@@ -43,10 +46,15 @@ def train(source: str, overrides: Sequence[str] = (), *, local: bool = False) ->
 
 def run_local(recipe: Recipe) -> Path:
     """The whole run in this process, without Ray and DeepSpeed. A signal ends it with a checkpoint and KeyboardInterrupt."""
-    torch.set_num_threads(recipe.threads)
     found = store.latest(recipe.folder)
     if found is not None:
         kept.check(recipe)
+    with tracked(recipe) as tracker:
+        return _run_here(recipe, found, [] if tracker is None else [tracker])
+
+
+def _run_here(recipe: Recipe, found: Path | None, takers: list[Any]) -> Path:
+    torch.set_num_threads(recipe.threads)
     asked, recipe = recipe, in_one(recipe)
     store.prune(recipe.folder, recipe.checkpoints.keep)
     device = as_device("cuda" if recipe.gpu else "cpu")
@@ -63,10 +71,10 @@ def run_local(recipe: Recipe) -> Path:
     else:
         feed = ingest.inline(preparer, plan)
     held_out = [preparer(i) for i in held_out_ids(recipe, 0, 1)] if recipe.validation.every else []
-    with _takers(recipe) as takers, _stop_signals() as stop:
+    with closing(Display(recipe.name)) as display, _stop_signals() as stop:
         if state.step < recipe.steps:
             kept.keep(asked)
-        here = Here(recipe, takers)
+        here = Here(recipe, [Record(recipe), display, *takers])
         keep = partial(write_checkpoint, objective, engine, tokenizer)
         reached = Loop(recipe, objective, engine, feed, here, state, held_out, keep, stop.is_set).run()
         if stop.is_set() and reached.step < recipe.steps:
@@ -130,24 +138,6 @@ def held_out_ids(recipe: Recipe, rank: int, world: int) -> list[int]:
     """This rank's share of the validation ids, in order."""
     start = recipe.validation.start
     return list(range(start + rank, start + recipe.validation.count, world))
-
-
-@contextmanager
-def _takers(recipe: Recipe) -> Iterator[list[Any]]:
-    """Record, tracker and display of a local run; the tracked run's end says how it ended."""
-    display = Display(recipe.name)
-    tracker = None if recipe.log.tracking == "off" else Tracker(recipe)
-    status = "FAILED"
-    try:
-        yield [Record(recipe), display, *([tracker] if tracker else [])]
-        status = "FINISHED"
-    except KeyboardInterrupt:
-        status = "KILLED"
-        raise
-    finally:
-        display.close()
-        if tracker is not None:
-            tracker.close(status)
 
 
 @contextmanager

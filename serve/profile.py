@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from vglamm.config import profile
+from vglamm.config import at_least, profile
 from vglamm.errors import ConfigError
 
 LAYOUTS = ("split", "whole")
 SPLIT = ("decode", "vision", "language", "pixel")
-UNITS = {"decode": "frames", "vision": "frames", "language": "tokens", "pixel": "frames x objects", "whole": "requests"}
 GIB = 1024**3
 
 
@@ -51,12 +50,14 @@ class Part:
     def __post_init__(self) -> None:
         if len(self.replicas) != 2 or not 0 <= self.replicas[0] <= self.replicas[1] or self.replicas[1] < 1:
             raise ConfigError(f"replicas {list(self.replicas)}", "[fewest, most], most at least 1", "fix the profile")
-        if min(self.threads, self.ongoing, self.queued, self.batch, self.rows) < 1:
-            raise ConfigError(f"{self}", "threads, ongoing, queued, batch and rows of at least 1", "fix the profile")
+        counts = {name: getattr(self, name) for name in ("threads", "ongoing", "queued", "batch", "rows")}
+        at_least(1, counts, "fix the profile")
         if not 0 <= self.nice <= 19:
             raise ConfigError(f"nice {self.nice}", "0 to 19", "fix the profile")
-        if min(self.cpus, self.gpus, self.memory, self.wait, self.up, self.down, self.drain) < 0 or self.load <= 0:
-            raise ConfigError(f"{self}", "no negative amount, and a load above 0", "fix the profile")
+        amounts = ("cpus", "gpus", "memory", "wait", "up", "down", "drain", "check", "load")
+        at_least(0, {name: getattr(self, name) for name in amounts}, "fix the profile")
+        if not self.load:
+            raise ConfigError("load=0", "work above 0", "fix the profile")
 
     @property
     def resources(self) -> dict[str, Any]:
@@ -96,8 +97,9 @@ class Profile:
             raise ConfigError(f"layout {self.layout!r}", f"one of {', '.join(LAYOUTS)}", "fix the profile")
         if self.device not in ("auto", "cpu", "cuda"):
             raise ConfigError(f"device {self.device!r}", "auto, cpu or cuda", "fix the profile")
-        if min(self.window, self.sessions) < 1:
-            raise ConfigError("a window or sessions of 0", "at least 1", "fix the profile")
+        at_least(1, {"window": self.window, "sessions": self.sessions}, "fix the profile")
+        amounts = ("session_bytes", "session_seconds", "retry_after")
+        at_least(0, {name: getattr(self, name) for name in amounts}, "fix the profile")
         if self.ingress.replicas[0] < 1:
             raise ConfigError(
                 "an ingress that scales to none", "at least 1 replica: somebody must take requests", "fix the profile"

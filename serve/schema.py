@@ -8,11 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from serve.contract import Watching, Writing
-from serve.spool import JOBS, PATTERNS, SESSIONS, VIDEOS
+from serve.spool import PATTERNS, SESSIONS
 
-VideoId = Annotated[str, Field(pattern=PATTERNS[VIDEOS], description="As POST /v1/videos gave it.")]
 SessionId = Annotated[str, Field(pattern=PATTERNS[SESSIONS])]
-JobId = Annotated[str, Field(pattern=PATTERNS[JOBS])]
 Mode = Literal["video", "frames", "anchor"]
 Number = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 Side = Annotated[float, Field(ge=0, le=1e5, allow_inf_nan=False)]

@@ -126,5 +126,5 @@ def _mlflow() -> Any:
     try:
         import mlflow
     except ImportError as error:
-        raise EnvironmentProblem("no mlflow", "the package", "pip install 'vglamm[train]', or turn tracking off") from error
+        raise EnvironmentProblem("no mlflow", "the package", "pip install 'vglamm[serve]', or turn tracking off") from error
     return mlflow

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from vglamm.errors import ConfigError, DialogueError, MaskError
 from vglamm.media import overlay, page, rle
+from vglamm.places import check_target
 from vglamm.records import Phrase, Sampling, Sight, Track
 
 FORMAT, VERSION = "vglamm.answer", 1
@@ -100,9 +101,11 @@ class Answer:
         path, uint8[F, H, W, 3] with all frames of the source or only the grounding frames, or an image; needed if they were
         in memory when it was asked.
 
-        Raises ConfigError for another suffix or an mp4 of an image, VideoError if the frames cannot be had.
+        Raises ConfigError for another suffix, an mp4 of an image, a target that is the source itself or that cannot be written,
+        VideoError if the frames cannot be had.
         """
         target = Path(path)
+        check_target("an overlay at", target, self.source if video is None else overlay.path_of(video))
         match target.suffix.lower():
             case ".mp4" if self.is_image:
                 raise ConfigError("an mp4 overlay of a single image", "a path ending in .png or .html", "rename the output")

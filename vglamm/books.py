@@ -9,11 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 from vglamm.errors import EnvironmentProblem
 
 LOCAL = "local"
-_LONGEST = 500
+_LONGEST, _PATIENCE = 500, 15.0
 _USER, _QUERY = re.compile(r"(?<=://)[^\s/'\"]*@"), re.compile(r"(?<=://)([^\s?'\"]*)\?[^\s'\"]*")
 
 
@@ -43,6 +46,7 @@ def kept(mlflow: Any) -> Iterator[None]:
 
 def _opened(mlflow: Any, uri: str, folder: Path, experiment: str) -> tuple[Any, str]:
     if uri != LOCAL:
+        _reached(uri)
         client = mlflow.MlflowClient(uri)
         return client, _experiment(mlflow, client, experiment, None)
     folder.mkdir(parents=True, exist_ok=True)
@@ -51,6 +55,16 @@ def _opened(mlflow: Any, uri: str, folder: Path, experiment: str) -> tuple[Any, 
     with _alone(folder / "mlflow.db.lock"):  # two that make MLflow's tables at the same time both fail
         client = mlflow.MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
         return client, _experiment(mlflow, client, experiment, (folder / "mlflow").as_uri())
+
+
+def _reached(uri: str) -> None:
+    """OSError for a server that does not answer: MLflow itself would go on trying for minutes."""
+    if urlsplit(uri).scheme not in ("http", "https"):
+        return
+    try:
+        urlopen(bare(uri), timeout=_PATIENCE).close()
+    except HTTPError:
+        return  # it answers; whether it lets us in is told by what follows
 
 
 def _experiment(mlflow: Any, client: Any, name: str, artifacts: str | None) -> str:

@@ -164,6 +164,8 @@ def as_device(device: torch.device | str) -> torch.device:
         found = torch.device(device)
     except RuntimeError as error:
         raise ConfigError(f"device {device!r}", "cpu, cuda, cuda:1 or the like", "choose one of them") from error
+    if found.type == "meta":
+        raise ConfigError("device 'meta', which holds no numbers", "cpu, cuda, cuda:1 or the like", "choose one of them")
     try:
         torch.empty(0, device=found)
     except (RuntimeError, AssertionError) as error:  # no driver or no such number; a torch that was built without it

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import types
 import typing
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -140,6 +142,12 @@ def _value(hint: Any, value: Any, path: str) -> Any:
     if plain is not Any and (not isinstance(value, plain) or (plain is int and isinstance(value, bool))):
         raise ConfigError(f"{path}={value!r}", f"a value of type {getattr(hint, '__name__', hint)}", "fix the value")
     return value
+
+
+def at_least(least: float, values: Mapping[str, float], fix: str) -> None:
+    """ConfigError that names the numbers below ``least``, or that are none (nan, infinity)."""
+    if wrong := [f"{name}={value:g}" for name, value in values.items() if not least <= value < math.inf]:
+        raise ConfigError(", ".join(wrong), f"at least {least:g}" if least else "0 or more", fix)
 
 
 def _agree(a: str, x: int, b: str, y: int) -> None:

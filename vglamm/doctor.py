@@ -26,8 +26,8 @@ from vglamm.media import isolation
 State = Literal["ok", "warn", "block"]
 Levels = NDArray[np.float64]
 GIB = 1024**3
-# An annotation pipeline keeps one actor for each of the three parts and decodes in at least one task beside them.
-PIPELINE_CPUS = 4
+# Of a bulk job: vision, language and pixel, a decoder before the first and another beside the last.
+ACTORS = 5
 # Ray keeps its objects in shared memory; below this it falls back to files, ten times slower.
 SHARED_MEMORY = 2 * GIB
 EXTRAS = {
@@ -202,14 +202,11 @@ def usable_cpus() -> int:
 
 
 def cpus(cores: int) -> Finding:
-    """Whether the cores suffice for one actor of each part and a decoding task."""
-    if cores < PIPELINE_CPUS:
-        found = f"{cores} for 3 actors (vision, language, pixel) and 1 decoding task"
-        fix = "one video at a time works; in bulk the actors share cores (profile laptop, or lower `cpus` in one of your own)"
-        return Finding("cpu", "warn", found, fix)
-    return Finding(
-        "cpu", "ok", f"{cores} for 3 actors and {cores - 3} decoding tasks; set OMP_NUM_THREADS so that actors x threads <= {cores}"
-    )
+    """Whether each actor of a bulk job has a core of its own."""
+    found = f"{cores} for the {ACTORS} actors of a bulk job"
+    if cores < ACTORS:
+        return Finding("cpu", "warn", found, "they share cores (profile laptop, from two cores on): it is slower, and it works")
+    return Finding("cpu", "ok", f"{found}, or more of them; `threads` of a profile times its actors should not exceed the cores")
 
 
 def gpu() -> Finding:
@@ -226,23 +223,11 @@ def gpu() -> Finding:
 
 
 def parameters(model: str) -> dict[str, int]:
-    """Parameters of each part of a preset, counted on the model built with its parameters on the meta device, without memory."""
-    import torch
-    from torch.nn.modules.module import register_module_parameter_registration_hook
-
-    from vglamm.model import VideoGLaMM
+    """Parameters of each part of a preset, counted on the model built without memory."""
+    from vglamm.checkpoint import skeleton
     from vglamm.presets import preset
 
-    # Not `with torch.device("meta")`: SAM 2's trunk reads numbers out of tensors while it is built.
-    def to_meta(_module: object, _name: str, value: torch.nn.Parameter | None) -> torch.nn.Parameter | None:
-        return None if value is None else torch.nn.Parameter(value.to("meta"), requires_grad=value.requires_grad)
-
-    handle = register_module_parameter_registration_hook(to_meta)  # type: ignore[arg-type]  # torch documents the return
-    try:
-        whole = VideoGLaMM(preset(model))
-    finally:
-        handle.remove()
-    return {part: sum(p.numel() for p in module.parameters()) for part, module in whole.named_children()}
+    return {part: sum(p.numel() for p in module.parameters()) for part, module in skeleton(preset(model)).named_children()}
 
 
 def memory(model: str) -> Iterator[Finding]:

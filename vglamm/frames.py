@@ -10,6 +10,7 @@ import math
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from numbers import Integral, Real
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +60,11 @@ def choose(
     stream goes on where the one before ended); only frames shown from ``start`` on and before ``end``. Times in the choice are
     those of the file. Raises VideoFrameError if no frame is left or a number is out of range.
     """
+    for name, value, kind in (("fps", fps, Real), ("start", start, Real), ("end", end, Real), ("limit", limit, Integral)):
+        if value is not None and not isinstance(value, kind):
+            raise VideoFrameError(
+                f"{name} {value!r}", "a whole number" if kind is Integral else "a number", "leave it out, or mend it"
+            )
     inside = _between(source.times, start, end)
     picked = _grounding(source.times[inside], source.info.fps, config.sampling, math.inf if every_frame else fps, limit)
     grounding = tuple(int(inside[i]) for i in picked)

@@ -152,6 +152,20 @@ def local_path(uri: str) -> str:
     return url2pathname("/" + uri.removeprefix("file://").partition("/")[2]) if uri.startswith("file://") else uri
 
 
+def check_target(what: str, target: Path, source: str | None = None) -> None:
+    """ConfigError for a file that could not be written, or that is the one that is read.
+
+    what: for the message, such as "--json". source: path of the video, None for one in memory.
+    """
+    if target.is_dir():
+        raise ConfigError(f"{what} {target}, a folder", "a file", "name one in it")
+    above = next(parent for parent in target.absolute().parents if parent.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise ConfigError(f"{what} {target} below {above}", "a folder that may be written to", "choose another place")
+    if source is not None and target.exists() and os.path.exists(source) and os.path.samefile(target, source):
+        raise ConfigError(f"{what} {target}, the video itself", "another file", "choose another name")
+
+
 def ends_below(folder: Path, uri: str) -> Iterator[Path]:
     """Where a file may be that was read elsewhere and whose folder, or one above it, was copied to ``folder``: the whole path of
     its address below that, then shorter and shorter ends, the last part at last. Nowhere for an address without a name."""

@@ -47,7 +47,7 @@ class Parcel:
 
 
 def unpack(table: pa.Table) -> list[Parcel]:
-    """Arrays are views of the block and read-only."""
+    """Arrays are read-only, and copies: they do not keep their block from being freed."""
     parcels = []
     for row in table.to_pylist():
         arrays = {a["name"]: np.frombuffer(a["data"], np.dtype(a["dtype"])).reshape(a["shape"]) for a in row["arrays"]}

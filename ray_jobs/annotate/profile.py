@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from vglamm.config import profile
+from vglamm.config import at_least, profile
 from vglamm.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -32,8 +32,8 @@ class Pool:
     def __post_init__(self) -> None:
         if len(self.actors) != 2 or not 1 <= self.actors[0] <= self.actors[1]:
             raise ConfigError(f"actors {list(self.actors)}", "[fewest, most] with 1 <= fewest <= most", "fix the profile")
-        if self.batch < 1 or self.threads < 1 or min(self.cpus, self.gpus, self.memory) < 0:
-            raise ConfigError(f"{self}", "batch and threads of at least 1, no negative resource", "fix the profile")
+        at_least(1, {"batch": self.batch, "threads": self.threads}, "fix the profile")
+        at_least(0, {"cpus": self.cpus, "gpus": self.gpus, "memory": self.memory}, "fix the profile")
 
     @property
     def scheduling(self) -> dict[str, Any]:
@@ -50,6 +50,10 @@ class Frames:
     memory: float = 0.0
     ahead: int = 2
     labels: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        at_least(1, {"ahead": self.ahead}, "fix the profile")
+        at_least(0, {"cpus": self.cpus, "memory": self.memory}, "fix the profile")
 
     @property
     def scheduling(self) -> dict[str, Any]:
@@ -83,6 +87,7 @@ class Profile:
             raise ConfigError(f"layout {self.layout!r}", f"one of {', '.join(LAYOUTS)}", "fix the profile")
         if self.device not in ("auto", "cpu", "cuda"):
             raise ConfigError(f"device {self.device!r}", "auto, cpu or cuda", "fix the profile")
+        at_least(0, {"retries": self.retries}, "fix the profile")
         if not self.stall > 0:
             raise ConfigError(f"stall {self.stall:g}", "seconds, above 0", "fix the profile")
 

@@ -152,6 +152,26 @@ def test_other_suffixes_are_refused(answer: Answer, tmp_path: Path) -> None:
         answer_about(MASKS[:, :1], (0.0,)).save_overlay(tmp_path / "out.mp4", VIDEO[:1])
 
 
+def test_the_video_itself_is_not_written_over(answer: Answer, tmp_path: Path) -> None:
+    clip, link = tmp_path / "clip.mp4", tmp_path / "link.mp4"
+    clip.write_bytes(b"a film")
+    link.symlink_to(clip)
+    about = dataclasses.replace(answer, source=str(clip))
+    for target, video in ((clip, None), (link, None), (clip, str(link)), (link, clip)):
+        with pytest.raises(ConfigError, match="the video itself"):
+            about.save_overlay(target, video)
+    assert clip.read_bytes() == b"a film"
+    assert about.save_overlay(clip, VIDEO).stat().st_size > 500, "what is shown is in memory"
+
+
+def test_a_target_that_cannot_be_written_is_told(answer: Answer, tmp_path: Path) -> None:
+    (tmp_path / "folder.mp4").mkdir()
+    (tmp_path / "file").write_text("")
+    for target in (tmp_path / "folder.mp4", tmp_path / "file" / "below.mp4"):
+        with pytest.raises(ConfigError, match=r"a folder"):
+            answer.save_overlay(target, VIDEO)
+
+
 def test_a_file_name_that_is_no_text_is_written_and_read(answer: Answer) -> None:
     odd = dataclasses.replace(answer, source=os.fsdecode(b"caf\xe9.png"))
     told = odd.to_json().encode()

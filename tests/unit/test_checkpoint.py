@@ -133,7 +133,13 @@ def test_a_dtype_is_for_parameters_only(model: VideoGLaMM, saved: Path, tmp_path
 
 @pytest.mark.parametrize(
     ("device", "error"),
-    [("nonsense", ConfigError), ("cuda:x", ConfigError), ("cuda:99", EnvironmentProblem), ("xla", EnvironmentProblem)],
+    [
+        ("nonsense", ConfigError),
+        ("cuda:x", ConfigError),
+        ("meta", ConfigError),
+        ("cuda:99", EnvironmentProblem),
+        ("xla", EnvironmentProblem),
+    ],
 )
 def test_a_device_that_is_not_there_is_said_before_anything_is_read(device: str, error: type[Exception]) -> None:
     with pytest.raises(error, match=device):

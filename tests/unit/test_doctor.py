@@ -90,7 +90,7 @@ def test_a_system_without_shared_memory_files_is_fine(tmp_path: Path) -> None:
     assert doctor.shared_memory(tmp_path / "nothing").state == "ok"
 
 
-@pytest.mark.parametrize(("cores", "state"), [(2, "warn"), (4, "ok"), (64, "ok")])
+@pytest.mark.parametrize(("cores", "state"), [(2, "warn"), (4, "warn"), (5, "ok"), (64, "ok")])
 def test_cores_are_held_against_the_actors(cores: int, state: str) -> None:
     assert doctor.cpus(cores).state == state
 

@@ -7,7 +7,7 @@ from PIL import Image
 
 from tests import fakes
 from vglamm.config import SamplingConfig
-from vglamm.errors import VideoFrameError, VideoTooLarge, VideoUnreadable
+from vglamm.errors import VideoFrameError, VideoNotFound, VideoTooLarge, VideoUnreadable
 from vglamm.frames import choose, end_of, grounding_source, open_frames, vision_input
 from vglamm.media.read import ArraySource
 from vglamm.media.sample import evenly, published_grounding
@@ -39,6 +39,38 @@ def test_a_limit_replaces_the_published_one_and_thins_evenly():
     assert choose(source(), CONFIG, limit=3).grounding_indices == (0, 10, 30)
     unlimited = replace(CONFIG, sampling=SamplingConfig(limit=None))
     assert len(choose(source(100, 1.0), unlimited).grounding_indices) == 100
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"fps": "2"}, "fps '2'.*a number"),
+        ({"limit": 2.5}, "limit 2.5.*a whole number"),
+        ({"start": "1"}, "start '1'"),
+        ({"end": [3]}, r"end \[3\]"),
+    ],
+)
+def test_what_is_no_number_is_told(given, told):
+    with pytest.raises(VideoFrameError, match=told):
+        choose(source(), CONFIG, **given)
+
+
+def test_deep_grey_is_scaled_and_what_has_no_white_is_refused():
+    grey = np.linspace(0, 65535, 24 * 32).reshape(24, 32)
+    expected = (grey.astype(np.uint16) >> 8).astype(np.uint8)
+    for dtype in (np.uint16, np.int32):
+        shown = open_frames(Image.fromarray(grey.astype(dtype))).frames_at([0])[0]
+        assert np.array_equal(shown, np.repeat(expected[..., None], 3, axis=2)), dtype
+    for image in (Image.fromarray(grey.astype(np.float32) / 65535), Image.fromarray((grey - 5).astype(np.int32))):
+        with pytest.raises(VideoUnreadable, match="convert it to RGB"):
+            open_frames(image)
+
+
+def test_addresses_are_no_paths(tmp_path):
+    Image.fromarray(np.zeros((24, 32, 3), np.uint8)).save(tmp_path / "a b.png")
+    assert open_frames((tmp_path / "a b.png").as_uri()).info.is_image
+    with pytest.raises(VideoNotFound, match=r"the address 'https://example.org/x.mp4'.*download it"):
+        open_frames("https://example.org/x.mp4")
 
 
 @pytest.mark.parametrize("every", [{"every_frame": True}, {"fps": float("inf")}])

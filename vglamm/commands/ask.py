@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from contextlib import closing, nullcontext
 from enum import StrEnum
@@ -69,10 +68,14 @@ def ask(
         raise ConfigError(f"--every-frame and --fps {fps:g}", "one of them", "drop one")
     if overlay is not None and overlay.suffix.lower() not in OVERLAYS:
         raise ConfigError(f"--overlay {overlay}", f"a name ending in {', '.join(OVERLAYS)}", "rename it")
+    from vglamm.places import check_target
+
     piped = json is not None and str(json) == "-"
-    for option, path in (("--json", None if piped else json), ("--overlay", overlay)):
-        if path is not None:
-            check_writable(option, path)
+    overlays = [numbered(overlay, number) for number in range(1, len(questions) + 1)] if overlay is not None else []
+    if json is not None and not piped:
+        check_target("--json", json, video)
+    for path in overlays:
+        check_target("--overlay", path, video)
     screen = err() if piped else out()
     watching = {"fps": fps, "every_frame": every_frame, "start": start, "end": end, "mode": mode.value}
     if server is not None:
@@ -88,21 +91,10 @@ def ask(
         answers = [_turn(screen, session, question, **writing) for question in questions]
     if json is not None:  # first: it costs nothing, and painting may fail
         write_json(answers, None if piped else json)
-    if overlay is not None:
-        for number, answer in enumerate(answers, 1):
-            target = numbered(overlay, number)
-            with err().status(f"writing {target}"):
-                answer.save_overlay(target)
-            screen.print(f"wrote {target}", markup=False, style="dim")
-
-
-def check_writable(option: str, path: Path) -> None:
-    """ConfigError for a file that could not be written once its answer is there."""
-    if path.is_dir():
-        raise ConfigError(f"{option} {path}, a folder", "a file", "name one in it")
-    above = next(parent for parent in path.absolute().parents if parent.exists())
-    if not above.is_dir() or not os.access(above, os.W_OK):
-        raise ConfigError(f"{option} {path} below {above}", "a folder that may be written to", "choose another place")
+    for target, answer in zip(overlays, answers, strict=overlay is not None):
+        with err().status(f"writing {target}"):
+            answer.save_overlay(target)
+        screen.print(f"wrote {target}", markup=False, style="dim")
 
 
 def opened(video: str, overlay: Path | None) -> VideoSource:

@@ -21,6 +21,5 @@ def train(
     """Train a model; a run that was interrupted goes on when it is started again under its name."""
     from ray_jobs.train import train as run
 
-    changes = [*(overrides or []), *([f"name={name}"] if name is not None else [])]
-    checkpoint = run(recipe, changes, local=local)
+    checkpoint = run(recipe, overrides or [], local=local, name=name)
     out().print(Text(f"checkpoint  {checkpoint}"))

@@ -34,6 +34,13 @@ SIDES = (640, 1920)
 """Longest side of a picture: smaller ones are enlarged so that text can be read, larger ones reduced so that players cope."""
 
 
+def path_of(video: Video) -> str | None:
+    """The file that frames come from, or None if they are in memory."""
+    if isinstance(video, VideoSource):
+        return video.info.path
+    return os.fspath(video) if isinstance(video, str | os.PathLike) else None
+
+
 def grounding_frames(answer: Answer, video: Video | None = None, chunk: int = 8) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     """(position, uint8[H, W, 3]) of each grounding frame of an answer, in order; at most `chunk` frames in memory.
 

@@ -14,11 +14,13 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vglamm.errors import VideoFrameError, VideoTooLarge, VideoUnreadable
+from vglamm.errors import VideoFrameError, VideoNotFound, VideoTooLarge, VideoUnreadable
 from vglamm.media import av_backend, decord_backend
 from vglamm.media.limits import Limits
 from vglamm.media.probe import Scan, VideoInfo, scan
@@ -174,7 +176,7 @@ def picture_of(image: Image, limits: Limits | None = None) -> Frames:
         return _rgb(image)
     except (OSError, SyntaxError, ValueError) as error:  # Pillow reads a file when its pixels are asked for
         raise VideoUnreadable(
-            f"an image that cannot be read ({error})", "an image that decodes to its end", "open it again"
+            f"an image that cannot be read ({error})", "an image that decodes to its end", "open it again, or convert it to RGB"
         ) from error
 
 
@@ -182,8 +184,13 @@ def _rgb(image: Image) -> Frames:
     from PIL import Image, ImageOps
 
     turned = ImageOps.exif_transpose(image)
-    if turned.mode.startswith("I;16"):  # Pillow would clip 16-bit grey, not scale it
-        turned = Image.fromarray((np.asarray(turned) >> 8).astype(np.uint8))
+    if turned.mode.startswith("I"):  # Pillow would clip 16-bit grey, not scale it
+        grey = np.asarray(turned)
+        if grey.size and not 0 <= grey.min() <= grey.max() < 1 << 16:
+            raise ValueError(f"mode {turned.mode} with values from {grey.min()} to {grey.max()}")
+        turned = Image.fromarray((grey >> 8).astype(np.uint8))
+    if turned.mode == "F":
+        raise ValueError("mode F, whose white may be 1 or 255")
     return np.array(turned.convert("RGB"))
 
 
@@ -201,7 +208,7 @@ class ArraySource(VideoSource):
                 f"frames as {frames.dtype}{list(frames.shape)}", "uint8[F, H, W, 3] with F of at least 1", "pass RGB frames"
             )
         if not fps > 0:
-            raise VideoUnreadable(f"frames at {fps} frames per second", "a rate above 0", "pass fps=")
+            raise VideoUnreadable(f"frames at {fps} frames per second", "a rate above 0", "pass fps=, or source_fps= beside fps=")
         count, height, width = frames.shape[:3]
         self.frames = frames
         self.info = VideoInfo(IN_MEMORY, width, height, count, float(fps), count / fps, "raw", "array")
@@ -235,6 +242,12 @@ def open_video(
         )
     if source == IN_MEMORY:
         raise VideoFrameError("no frames of an answer about an array", "the frames that were asked", "pass video=")
+    if isinstance(source, str) and "://" in source and not os.path.exists(source):
+        address = urlsplit(source)
+        if address.scheme != "file":
+            told = "a path on this machine", "download it first; `vglamm annotate` reads addresses"
+            raise VideoNotFound(f"the address {source!r}", *told)
+        source = url2pathname(address.path)
     if os.path.isdir(source):
         from vglamm.media.folder import open_folder  # it builds on VideoSource of this module
 

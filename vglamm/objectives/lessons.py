@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vglamm.config import ModelConfig
+from vglamm.config import ModelConfig, at_least
 from vglamm.data.corpora.case import Case
 from vglamm.data.corpora.lessons import lesson
 from vglamm.data.corpora.mixture import Mixture
@@ -36,6 +36,9 @@ class LessonPreparer:
     mixture: Mixture
     frames: int = 5
     questions: int = 1
+
+    def __post_init__(self) -> None:
+        at_least(1, {"frames": self.frames, "questions": self.questions}, "fix settings of the recipe")
 
     def __call__(self, number: int) -> Item:
         rng = np.random.default_rng((number, 83))

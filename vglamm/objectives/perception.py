@@ -32,9 +32,8 @@ class PerceptionPreparer:
     """seed -> frames of the towers, the owner of each patch, and every object's raw codes and labels.
 
     towers: which of the two learn. looks: frames for the spatial tower; the temporal one gets one chunk. Neighbouring frames teach
-    little new. image: scenes of a single frame (for the spatial tower alone). easy_share: share of easy scenes; easy_before: all
-    scenes of seeds below are easy, so that a run begins with what is plainly seen. dense: also outlines and drifts
-    (:mod:`vglamm.objectives.dense`).
+    little new. image: scenes of a single frame (for the spatial tower alone). easy_share: share of easy scenes. dense: also
+    outlines and drifts (:mod:`vglamm.objectives.dense`).
     """
 
     config: ModelConfig
@@ -43,7 +42,6 @@ class PerceptionPreparer:
     towers: tuple[str, ...] = TOWERS
     image: bool = False
     easy_share: float = 0.0
-    easy_before: int = 0
     looks: int = 2
     dense: bool = False
 
@@ -57,7 +55,7 @@ class PerceptionPreparer:
 
     def __call__(self, seed: int) -> Item:
         rng = np.random.default_rng((seed, 77))
-        difficulty = "easy" if rng.random() < self.easy_share or seed < self.easy_before else self.difficulty
+        difficulty = "easy" if rng.random() < self.easy_share else self.difficulty
         scene = make_scene(seed, difficulty=difficulty, level=self.level, image=self.image)
         vision, shown = self.config.vision, scene.llm_frames
         chosen = {"spatial": np.sort(rng.choice(shown, 1 if self.image else self.looks, replace=False))}

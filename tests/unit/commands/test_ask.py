@@ -48,6 +48,21 @@ def test_json_holds_the_answer(expected: Answer, taught: list, clip: Path, run: 
     assert replace(answer, timings={}) == replace(expected, timings={})
 
 
+@pytest.mark.parametrize("option", ["--json", "--overlay"])
+def test_the_video_is_not_written_over(
+    taught: list, clip: Path, run: Run, tmp_path: Path, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = tmp_path / "mine.mp4"
+    mine.write_bytes(clip.read_bytes())
+    assert run("ask", mine, QUESTION, option, mine) == 2
+    assert f"{option} {mine}, the video itself" in " ".join(capsys.readouterr().err.split())
+    second = tmp_path / "mine-2.mp4"
+    mine.rename(second)
+    assert run("ask", second, QUESTION, "And now?", "--overlay", mine) == 2
+    assert second.read_bytes() == clip.read_bytes()
+    assert taught == [], "before the model is loaded"
+
+
 def test_json_to_stdout_keeps_everything_else_off_it(
     expected: Answer, taught: list, clip: Path, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -72,6 +72,18 @@ def test_videos_that_are_held_out_are_never_learnt_from(root):
     assert len({case.video for case in drawn(mixture(root, held_out=0.0), 0)}) == 7
 
 
+def test_sets_that_share_videos_hold_out_the_same_ones(root):
+    shelves = [
+        mixture(root, shares={name: 1}, held_out=0.5).shelf(name) for name in ("mevis", "mevis_gcg", "ytvos_gcg", "ref_youtube_vos")
+    ]
+    learnt, held = (
+        {case.media.uri for s in shelves for group in getattr(s, part) for case in group} for part in ("learnt", "held")
+    )
+    assert not learnt & held
+    assert learnt
+    assert held
+
+
 def test_a_mixture_travels_without_what_it_has_read(root):
     found = mixture(root)
     before = [case.id for case in drawn(found, 5, 20)]

@@ -6,10 +6,10 @@ import signal
 
 import pytest
 from ray.exceptions import RayActorError
-from ray.train import WorkerGroupError
+from ray.train import ControllerError, WorkerGroupError
 
 from ray_jobs.cluster import fit
-from vglamm.errors import ConfigError, WorkerLost
+from vglamm.errors import ConfigError, EnvironmentProblem, WorkerLost
 
 CLOSED = RuntimeError("Connection closed by peer")
 """What the ranks that are left say in a collective."""
@@ -45,6 +45,19 @@ def test_an_error_of_ours_on_a_worker_is_raised_as_it_was() -> None:
 def test_workers_that_died_are_said_to_be_lost() -> None:
     with pytest.raises(WorkerLost, match="rank 0, 3"):
         fit(Trainer(WorkerGroupError("gone", {3: RayActorError(), 0: RayActorError(), 1: CLOSED})))
+
+
+@pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), MemoryError(), RuntimeError("CUDA out of memory")])
+def test_what_the_machine_lacks_is_raised_as_it_was(failure: Exception) -> None:
+    with pytest.raises(type(failure)) as caught:
+        fit(Trainer(WorkerGroupError("failed", {0: CLOSED, 1: failure})))
+    assert caught.value is failure
+    with pytest.raises(type(failure)):
+        fit(Trainer(ControllerError(failure)))
+    with pytest.raises(EnvironmentProblem):
+        fit(Trainer(ControllerError(EnvironmentProblem("a", "b", "c"))))
+    with pytest.raises(ControllerError):
+        fit(Trainer(ControllerError(ZeroDivisionError("a bug"))))
 
 
 def test_a_bug_on_a_worker_stays_what_it_is() -> None:

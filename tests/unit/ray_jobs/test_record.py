@@ -26,6 +26,17 @@ def test_every_rank_s_samples_and_rank_0_s_losses_are_kept(lines_recipe: Callabl
     assert [path.name for path in (recipe.folder / "pictures").iterdir()] == ["0000002-a.png"]
 
 
+def test_a_line_that_was_left_half_written_does_not_spoil_the_next(lines_recipe: Callable[..., Recipe]) -> None:
+    recipe = lines_recipe()
+    Record(recipe).take([report(0, range(2))])
+    with (recipe.folder / "steps.jsonl").open("a") as file:
+        file.write('{"step": 2, "lo')
+    tail = Tail(recipe.folder, "samples")
+    Record(recipe).take([report(0, range(2, 4))])
+    assert [line["step"] for line in read(recipe.folder, "steps")] == [0, 1, 2, 3]
+    assert [line["step"] for line in tail.new()] == [2, 3]
+
+
 def test_a_tail_gives_whole_new_lines_once(lines_recipe: Callable[..., Recipe]) -> None:
     recipe = lines_recipe()
     record = Record(recipe)

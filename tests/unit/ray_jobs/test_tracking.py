@@ -1,14 +1,23 @@
 from __future__ import annotations
 
+import shutil
+import time
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
-from ray_jobs.recipes import Recipe
+from ray_jobs.recipes import Recipe, load, names
+from ray_jobs.record import read
 from ray_jobs.tracking import TAG, Tracker, window
+from ray_jobs.train import run_local
+from vglamm.books import flat
+from vglamm.errors import EnvironmentProblem
 
 
 def report(step: int, **more: Any) -> dict[str, Any]:
@@ -41,6 +50,54 @@ def test_a_run_and_its_resumption_are_one_run(lines_recipe: Callable[..., Recipe
     assert data.metrics["validation/iou"] == 0.5
     assert [metric.step for metric in client.get_metric_history(first.run, "train/loss")] == [2, 4]
     assert [file.path for file in client.list_artifacts(first.run, "pictures")] == ["pictures/0000002-7.png"]
+
+
+def test_runs_of_one_name_in_other_places_are_other_runs(lines_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
+    recipe = lines_recipe(f"log.tracking=sqlite:///{tmp_path}/books.db")
+    first, other = Tracker(recipe), Tracker(replace(recipe, storage=str(tmp_path / "elsewhere")))
+    assert first.run != other.run
+    assert Tracker(recipe).run == first.run
+    shutil.rmtree(recipe.folder)
+    assert Tracker(recipe).run not in (first.run, other.run), "begun anew"
+    books = lines_recipe(f"log.tracking=sqlite:///{tmp_path}/others.db")
+    assert Tracker(books).run != first.run, "books that do not know the run"
+
+
+@pytest.mark.parametrize("name", names())
+def test_the_books_take_every_shipped_recipe(name: str, tmp_path: Path) -> None:
+    recipe = load(name, [f"storage={tmp_path}", "log.tracking=local"])
+    tracker = Tracker(recipe)
+    kept = tracker.client.get_run(tracker.run).data.params
+    assert len(kept) == len(flat(recipe.to_tree()))
+
+
+def test_books_that_stop_taking_anything_do_not_end_training(
+    lines_recipe: Callable[..., Recipe], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = lines_recipe("log.tracking=local", "log.every=1", "steps=4")
+    calls = []
+
+    def locked(self: MlflowClient, *given: Any, **more: Any) -> None:
+        calls.append(given)
+        raise MlflowException("database is locked")
+
+    monkeypatch.setattr(MlflowClient, "log_batch", locked)
+    monkeypatch.setattr(MlflowClient, "set_terminated", locked)
+    assert run_local(recipe).name == "step-0000004"
+    assert len(calls) == 5
+    assert "not in MLflow, but in the files of the run: the report of step 1 (" in caplog.text
+    assert "its end, FINISHED" in caplog.text
+    assert len(read(recipe.folder, "steps")) == 4
+
+
+def test_a_server_that_does_not_answer_is_told_at_once_and_before_any_work(lines_recipe: Callable[..., Recipe]) -> None:
+    recipe = lines_recipe("log.tracking=http://user:secret@127.0.0.1:9")
+    begun = time.monotonic()
+    with pytest.raises(EnvironmentProblem, match="MLflow does not keep") as caught:
+        run_local(recipe)
+    assert "secret" not in str(caught.value)
+    assert time.monotonic() - begun < 15
+    assert not list(recipe.folder.glob("*"))
 
 
 def test_means_of_a_report() -> None:

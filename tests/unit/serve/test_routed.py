@@ -150,7 +150,8 @@ def test_who_leaves_ends_an_early_tracking(alone: bool):
         stream = backend.stream(ASK)
         async for event in stream:
             if isinstance(event, PhraseFound):
-                await asyncio.sleep(0.01)
+                while not (pixel.asked if alone else pixel.begins):  # it has begun, or has been told that it may not
+                    await asyncio.sleep(0)
             elif isinstance(event, Text) and event.piece == ".":
                 break
         await stream.aclose()

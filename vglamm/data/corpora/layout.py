@@ -111,7 +111,7 @@ def load(path: str | os.PathLike[str], encodings: Sequence[str] = ("utf-8",)) ->
         raise CorpusError(f"{name}, which cannot be read as JSON ({error})", "a JSON file", "download it again") from error
 
 
-@lru_cache(maxsize=4)  # the truth of every case of a set is read from the same few files
+@lru_cache(maxsize=16)  # the truth of every case of a set is read from the same few files, and a mixture draws from several sets
 def _parsed(name: str, changed: int, size: int, encodings: tuple[str, ...]) -> Any:
     data = Path(name).read_bytes()
     for encoding in encodings[:-1]:

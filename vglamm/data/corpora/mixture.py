@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +48,7 @@ class Shelf:
 class Mixture:
     """shares: of each set (a task of :data:`vglamm.data.corpora.TASKS` whose training split has masks) how often it is drawn, in
     relation to the others; 0 leaves it out. videos, images: the roots of video sets and of image sets. held_out: share of the
-    videos of each set that are kept for validation, at least one; 0 keeps none.
+    videos that are kept for validation, about that of each set and at least one; 0 keeps none.
 
     Indices are read when the first id of a process is asked for. ConfigError for a set or share that is none.
     """
@@ -116,10 +117,20 @@ class Mixture:
                 f"at least {least}" + (", one of them to validate with" if self.held_out else ""),
                 f"look at the first problem ({bad[0].problem})" if bad else "check the root and the split",
             )
-        order = sorted(by_video, key=lambda video: hashlib.sha256(video.encode()).digest())
-        cut = min(max(1, round(self.held_out * len(order))), len(order) - 1) if self.held_out else 0
+        lots = {video: _lot(cases[0], self._root(name)) for video, cases in by_video.items()}
+        order = sorted(by_video, key=lots.__getitem__)
+        below = sum(lot < self.held_out for lot in lots.values())
+        cut = min(max(1, below), len(order) - 1) if self.held_out else 0
         groups = [tuple(by_video[video]) for video in order]
         return Shelf(tuple(groups[cut:]), tuple(groups[:cut]))
+
+
+def _lot(case: Case, root: Path) -> float:
+    """From 0 to below 1, by where the frames are alone: sets that share videos hold out the same ones, whichever of their cases
+    can be used. Segments of one video are together."""
+    frames = Path(case.media.uri)
+    place = os.path.relpath(frames.parent if "segment" in case.meta else frames, root)
+    return int.from_bytes(hashlib.sha256(place.encode()).digest()[:8]) / 2**64
 
 
 def _split(name: str) -> str:
