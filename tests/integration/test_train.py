@@ -122,7 +122,8 @@ def _tracked(recipe: Recipe) -> tuple[list[str], list[int]]:
 @pytest.mark.fault
 @pytest.mark.usefixtures("local_ray")
 def test_a_run_survives_the_death_of_a_worker_and_a_change_of_workers(lines_recipe: Make, whole: Recipe, tmp_path: Path) -> None:
-    """Two workers at ZeRO 2, one killed in step 5; then one worker at ZeRO 3; then this process: the same losses throughout."""
+    """Two workers at ZeRO 2, one killed in step 5; then ZeRO 3, with pictures, which the model draws; then this process; then Ray
+    again: the same losses throughout."""
     order = batches(whole)
     fragile = (
         "objective=tests.unit.ray_jobs.lines:Fragile",
@@ -135,8 +136,12 @@ def test_a_run_survives_the_death_of_a_worker_and_a_change_of_workers(lines_reci
     assert by_rank(recipe) == planned(recipe)
     assert (tmp_path / "died").exists()
     assert [json.loads(line)["rank"] for line in (recipe.folder / "failures.jsonl").read_text().splitlines()]
-    run_on_ray(lines_recipe("name=cut", *SAME, *fragile, "zero=3", "steps=8"))
-    run_local(lines_recipe("name=cut", *SAME, *fragile, "steps=9"))
+    shows = ("validation={every: 1, count: 4, pictures: 2}", "workers=2", "batch.per_worker=2")
+    run_on_ray(lines_recipe("name=cut", *SAME, *fragile, *shows, "zero=3", "steps=7"))
+    run_local(lines_recipe("name=cut", *SAME, *fragile, "steps=8"))
+    last = run_on_ray(lines_recipe("name=cut", *SAME, *fragile, "steps=9"))
+    assert sorted(path.name for path in recipe.folder.glob("step-*")) == ["step-0000008", last.name]
+    assert len(list((recipe.folder / "pictures").glob("0000007-*.png"))) == 2
     assert batches(recipe) == order
     assert losses(recipe) == pytest.approx(losses(whole), abs=1e-5)
 
