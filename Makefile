@@ -20,7 +20,7 @@ LONG   := slow or browser or fault or docs or wheel
 RUN := OMP_NUM_THREADS=1 DS_ACCELERATOR=cpu HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 PYTEST := $(RUN) $(BIN)/python -m pytest
 
-.PHONY: demo install test lint types contracts unit integration test-more long-alone long-ray system bench soak clean tiny tiny-looks tiny-moves tiny-segmentation tiny-words tiny-language tiny-tracking tiny-reading tiny-joint tiny-lessons tiny-orders tiny-asides
+.PHONY: demo install test lint types contracts unit integration test-more long-alone long-ray system bench soak clean tiny tiny-looks tiny-moves tiny-segmentation tiny-words tiny-language tiny-tracking tiny-reading tiny-joint tiny-lessons tiny-orders
 
 demo: $(STAMP)
 	$(BIN)/vglamm demo --out $(OUT)
@@ -87,9 +87,7 @@ tiny-lessons: tiny-language
 	$(TRAIN) $@ --local
 tiny-orders: tiny-lessons
 	$(TRAIN) $@ --local
-tiny-asides: tiny-orders
-	$(TRAIN) $@ --local
-tiny-reading: tiny-moves tiny-asides
+tiny-reading: tiny-moves tiny-orders
 	$(TRAIN) $@ --local
 tiny-joint: tiny-reading tiny-tracking
 	$(TRAIN) $@ --local

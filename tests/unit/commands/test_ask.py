@@ -55,7 +55,7 @@ def test_the_video_is_not_written_over(
     mine = tmp_path / "mine.mp4"
     mine.write_bytes(clip.read_bytes())
     assert run("ask", mine, QUESTION, option, mine) == 2
-    assert f"{option} {mine}, the video itself" in " ".join(capsys.readouterr().err.split())
+    assert f"{option}{mine},thevideoitself" in "".join(capsys.readouterr().err.split())
     second = tmp_path / "mine-2.mp4"
     mine.rename(second)
     assert run("ask", second, QUESTION, "And now?", "--overlay", mine) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests import fakes
 from tests.unit.data.corpora.disk import LEFT, MIDDLE, RIGHT
 from tests.unit.objectives import sets
 from tests.unit.objectives.second_device import THERE, SecondDevice, put
+from vglamm.data.corpora import read
 from vglamm.data.corpora.lessons import lesson
 from vglamm.data.corpora.mixture import HELD_OUT, Mixture
 from vglamm.errors import ConfigError, CorpusError
@@ -72,16 +74,26 @@ def test_videos_that_are_held_out_are_never_learnt_from(root):
     assert len({case.video for case in drawn(mixture(root, held_out=0.0), 0)}) == 7
 
 
-def test_sets_that_share_videos_hold_out_the_same_ones(root):
-    shelves = [
-        mixture(root, shares={name: 1}, held_out=0.5).shelf(name) for name in ("mevis", "mevis_gcg", "ytvos_gcg", "ref_youtube_vos")
-    ]
+def test_sets_that_share_videos_hold_out_the_same_ones(root, monkeypatch):
+    [case, *_] = read("mevis", root, "train")
+
+    def shared(name, root, split):
+        for number in range(30 if name == "mevis" else 12):
+            segment = {"segment": "2"} if name == "mevis_gcg" else {}
+            place = root / f"JPEGImages/{number}" / ("2" if segment else "")
+            yield replace(
+                case, id=f"{name}/{number}", video=f"{name}/{number}", media=replace(case.media, uri=str(place)), meta=segment
+            )
+
+    monkeypatch.setattr("vglamm.data.corpora.mixture.read", shared)
+    shelves = [mixture(root, shares={name: 1}).shelf(name) for name in ("mevis", "mevis_gcg", "ytvos_gcg")]
     learnt, held = (
-        {case.media.uri for s in shelves for group in getattr(s, part) for case in group} for part in ("learnt", "held")
+        {case.video.split("/")[1] for shelf in shelves for group in getattr(shelf, part) for case in group}
+        for part in ("learnt", "held")
     )
     assert not learnt & held
-    assert learnt
-    assert held
+    assert len(learnt | held) == 30
+    assert 4 < len(held) < 14
 
 
 def test_a_mixture_travels_without_what_it_has_read(root):
