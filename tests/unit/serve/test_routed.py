@@ -149,10 +149,9 @@ def test_who_leaves_ends_an_early_tracking(alone: bool):
     async def leave() -> None:
         stream = backend.stream(ASK)
         async for event in stream:
-            if isinstance(event, PhraseFound):
+            if isinstance(event, Text) and event.piece == ".":
                 while not (pixel.asked if alone else pixel.begins):  # it has begun, or has been told that it may not
                     await asyncio.sleep(0)
-            elif isinstance(event, Text) and event.piece == ".":
                 break
         await stream.aclose()
 
