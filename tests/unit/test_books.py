@@ -52,7 +52,7 @@ class _Server:
 
 
 def test_an_experiment_that_another_made_meanwhile_is_taken(tmp_path: Path) -> None:
-    assert opened(_Server(), "http://books", tmp_path, "first")[1] == "7"
+    assert opened(_Server(), f"sqlite:///{tmp_path}/books.db", tmp_path, "first")[1] == "7"
 
 
 def test_settings_are_flat_texts() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from ray_jobs.evaluate.world import WorldTask
+from ray_jobs.recipes import Recipe
 from ray_jobs.tracking import JobBooks
 from tests.unit.commands.conftest import Run
 from tests.unit.metrics.test_world import scores
@@ -30,15 +31,33 @@ def test_train_passes_recipe_changes_and_name(
 
     asked: list[object] = []
 
-    def train(source: str, overrides: list[str], *, local: bool) -> Path:
-        asked.append((source, overrides, local))
+    def train(source: str, overrides: list[str], *, local: bool, name: str | None) -> Path:
+        asked.append((source, overrides, local, name))
         return tmp_path / "step-7"
 
     monkeypatch.setattr(driver, "train", train)
     assert run("train", "tiny-joint", "steps=7", "optimiser.lr=1e-4", "--name", "mine", "--local") == 0
     assert run("train", "tiny-joint") == 0
-    assert asked == [("tiny-joint", ["steps=7", "optimiser.lr=1e-4", "name=mine"], True), ("tiny-joint", [], False)]
+    assert asked == [("tiny-joint", ["steps=7", "optimiser.lr=1e-4"], True, "mine"), ("tiny-joint", [], False, None)]
     assert "step-7" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["2024", "1e5", "yes", "2024-05-06"])
+def test_a_name_is_a_name_whatever_it_looks_like(name: str, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import ray_jobs.train as driver
+
+    begun: list[Path] = []
+
+    def here(recipe: Recipe) -> Path:
+        begun.append(recipe.folder)
+        return recipe.folder
+
+    monkeypatch.setattr(driver, "run_local", here)
+    assert run("train", "tiny-joint", "--name", name, "--local", f"storage={tmp_path}") == 0
+    assert begun == [tmp_path / name]
+    assert run("train", "tiny-joint", "--name", "it's", "--local", f"storage={tmp_path}") == 2
+    assert run("train", "tiny-joint", "--name", "", "--local", f"storage={tmp_path}") == 2
+    assert len(begun) == 1
 
 
 def test_train_refuses_an_unknown_recipe_and_an_unknown_key(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
