@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import importlib
 import json
 import re
 import shutil
@@ -21,6 +20,7 @@ from vglamm import checkpoint
 from vglamm.config import ModelConfig
 from vglamm.errors import CheckpointError, ConfigError
 from vglamm.model import VideoGLaMM
+from vglamm.objectives import objective
 from vglamm.presets import PRESETS, preset
 from vglamm.tensors import TensorFile, fit, write
 
@@ -129,23 +129,7 @@ def build(recipe: Recipe, tokenizer: Any) -> Any:
     torch.manual_seed(recipe.seed)
     given = {} if recipe.data.difficulty is None else {"difficulty": recipe.data.difficulty}
     model, settings = VideoGLaMM(model_config(recipe)), given | recipe.settings
-    if ":" not in recipe.objective:
-        from vglamm.objectives import objective
-
-        return objective(recipe.objective, model, tokenizer, **settings)
-    module, _, name = recipe.objective.partition(":")
-    try:
-        kind = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(
-            f"objective {recipe.objective!r} ({error})", "module:Class that can be imported", "fix the recipe"
-        ) from error
-    try:
-        return kind(model, tokenizer, **settings)
-    except TypeError as error:
-        raise ConfigError(
-            f"objective {recipe.objective!r} with {sorted(settings)} ({error})", "settings that it takes", "fix the recipe"
-        ) from error
+    return objective(recipe.objective, model, tokenizer, **settings)
 
 
 def start_weights(objective: Any, recipe: Recipe) -> None:

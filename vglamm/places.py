@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
-from urllib.request import url2pathname
 
 from vglamm.errors import ConfigError, EnvironmentProblem, VideoNotFound, VideoTooLarge, VideoUnreadable
 from vglamm.media.folder import frame_names
 from vglamm.media.limits import Limits
+from vglamm.media.read import local_path
 
 _BLOCK = 4 * 1024**2
 _PLAIN = "/!$&'()*+,;=:@-._~"
@@ -145,11 +145,6 @@ class Place:
         """Remove a file that may be gone already."""
         if self.is_file():
             self.system.delete_file(self.path)
-
-
-def local_path(uri: str) -> str:
-    """The path of a ``file://`` address, as ``Path.as_uri()`` writes it; anything else as it is."""
-    return url2pathname("/" + uri.removeprefix("file://").partition("/")[2]) if uri.startswith("file://") else uri
 
 
 def check_target(what: str, target: Path, source: str | None = None) -> None:

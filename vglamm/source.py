@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from vglamm.errors import CheckpointError
-from vglamm.places import local_path
+from vglamm.media.read import local_path
 from vglamm.presets import PRESETS
 
 log = logging.getLogger(__name__)

@@ -1,8 +1,7 @@
 """A bulk job from its manifest to its parts and its summary, on the Ray that this process is connected to.
 
 Five stages: decode (CPU) -> vision -> language -> grounding frames (a decoder beside each pixel actor, which fetches
-chunks) -> pixel, which writes
-the rows. The driver only hears receipts, so its memory does not grow with the job.
+chunks) -> pixel, which writes the rows. The driver only hears receipts, so its memory does not grow with the job.
 """
 
 from __future__ import annotations

@@ -9,7 +9,8 @@ from pathlib import Path
 from vglamm.annotation import Annotation
 from vglamm.errors import VideoNotFound
 from vglamm.export.place import safe_name
-from vglamm.places import ends_below, local_path, sha256
+from vglamm.media.read import local_path
+from vglamm.places import ends_below, sha256
 
 
 @dataclass(frozen=True)

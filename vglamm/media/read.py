@@ -14,7 +14,6 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import numpy as np
@@ -218,6 +217,11 @@ class ArraySource(VideoSource):
         return ((index, self.frames[index]) for index in wanted)
 
 
+def local_path(uri: str) -> str:
+    """The path of a ``file://`` address, as ``Path.as_uri()`` writes it; anything else as it is."""
+    return url2pathname("/" + uri.removeprefix("file://").partition("/")[2]) if uri.startswith("file://") else uri
+
+
 def open_video(
     source: str | os.PathLike[str] | Frames, limits: Limits | None = None, *, fps: float | None = None, verify: bool = False
 ) -> VideoSource:
@@ -243,11 +247,10 @@ def open_video(
     if source == IN_MEMORY:
         raise VideoFrameError("no frames of an answer about an array", "the frames that were asked", "pass video=")
     if isinstance(source, str) and "://" in source and not os.path.exists(source):
-        address = urlsplit(source)
-        if address.scheme != "file":
+        if not source.startswith("file://"):
             told = "a path on this machine", "download it first; `vglamm annotate` reads addresses"
             raise VideoNotFound(f"the address {source!r}", *told)
-        source = url2pathname(address.path)
+        source = local_path(source)
     if os.path.isdir(source):
         from vglamm.media.folder import open_folder  # it builds on VideoSource of this module
 

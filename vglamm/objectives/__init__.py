@@ -20,10 +20,15 @@ KINDS = {"perception": "Perception", "segmentation": "Segmentation", "grounding"
 
 
 def objective(name: str, model: Any, tokenizer: Any, **settings: Any) -> Any:
-    """The objective of that name over a model. Settings that it does not know, or another name, are a ConfigError."""
-    if name not in KINDS:
-        raise ConfigError(f"objective {name!r}", f"one of {', '.join(KINDS)}", "fix the recipe")
-    kind = getattr(import_module(f"vglamm.objectives.{name}"), KINDS[name])
+    """The objective of that name, or the ``module:Class`` that it says, over a model. Settings that it does not know, or another
+    name, are a ConfigError."""
+    if ":" not in name and name not in KINDS:
+        raise ConfigError(f"objective {name!r}", f"one of {', '.join(KINDS)}, or module:Class", "fix the recipe")
+    module, _, kind_name = name.partition(":") if ":" in name else (f"vglamm.objectives.{name}", "", KINDS[name])
+    try:
+        kind = getattr(import_module(module), kind_name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"objective {name!r} ({error})", "module:Class that can be imported", "fix the recipe") from error
     try:
         return kind(model, tokenizer, **settings)
     except TypeError as error:

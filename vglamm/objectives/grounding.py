@@ -72,7 +72,7 @@ class Grounding(nn.Module):
         self.model, self.noise, self.hide, self.ground = model, noise, hide, ground
         self.code, self.frames, self.early, self.asides, self.lasts, self.times = code, frames, early, asides, lasts, times
         self.words = word_ids(tokenizer) if asides or frames or times else {}
-        self.settings = QuestionPreparer(model.config, Scribe(tokenizer, model.config.language), **data)
+        self.settings = QuestionPreparer(model.config, Scribe(tokenizer, model.config.language), timed=times > 0, **data)
         self.segmentation = [Segmentation(model, tokenizer, fresh=False)]  # in a list: it shares the model, it is not a child
         self.register_buffer("turn", torch.from_numpy(rotation(model.config.vision.adapter_width)), persistent=False)
         if fresh:
@@ -111,7 +111,7 @@ class Grounding(nn.Module):
             Segmentation.count({"items": [item for item in items if "masks" in item]}) if "masks" in items[0] else torch.zeros(2)
         )
         shown = float(sum(int(item["shown"].sum()) for item in items if not bool(item["image"])))
-        asked = [shown, early, words_asked(ASIDES, items), words_asked(TIMES, items)]
+        asked = [shown, early, words_asked(ASIDES, items), words_asked(TIMES, items) if "timed" in items[0] else 0]
         return torch.cat([torch.tensor([float((batch["labels"] != IGNORED).sum()), prompts]), pairs, torch.tensor(asked)])
 
     def forward(self, batch: dict[str, Any], totals: Tensor) -> dict[str, Tensor]:

@@ -35,7 +35,7 @@ class QuestionPreparer:
     each of those that the ones before leave. coming: share of the videos without twins in which something comes or goes.
     easy_share, hard_share: share of easy scenes, and of hard ones among the others. track, single: frames for masks, as in
     segmentation. prompts: most prompts of a video that masks are made for. absent: chance of one more, of an object that no frame
-    shows.
+    shows. timed: also the places of numbers in answers about time, which are one token each in some tokenizers only.
     """
 
     config: ModelConfig
@@ -61,6 +61,7 @@ class QuestionPreparer:
     single: int = 1
     prompts: int = 3
     absent: float = 0.0
+    timed: bool = False
 
     def __call__(self, seed: int) -> Item:
         rng = np.random.default_rng((seed, 79))
@@ -131,7 +132,7 @@ class QuestionPreparer:
             "codes": codes,
             "lasts": np.stack([prompt_code(scene, item, last=True) for item in scene.objects]),
             **asked(scene),
-            **self._said_times(packed, labels, turns),
+            **(self._said_times(packed, labels, turns) if self.timed else {}),
             "meant": np.array(meant, dtype=np.int64),
             "early": early,
             "early_meant": np.array(meant, dtype=np.int64)[of],

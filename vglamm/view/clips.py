@@ -14,7 +14,8 @@ from vglamm.annotation import Annotation
 from vglamm.answer import Answer
 from vglamm.errors import VideoFrameError, VideoNotFound
 from vglamm.media import player
-from vglamm.places import ends_below, local_path, sha256
+from vglamm.media.read import local_path
+from vglamm.places import ends_below, sha256
 
 Content = tuple[str, bytes]
 """A media type and what is of it."""

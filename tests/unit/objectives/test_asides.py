@@ -79,7 +79,7 @@ def test_the_loss_is_of_tokens_that_show_something_in_videos_alone(model: VideoG
 
 
 def prepared(model: VideoGLaMM, seeds: range, **settings: float) -> list[dict[str, Tensor]]:
-    given = objective("grounding", model, build_tokenizer(), branches=8, follow=0.0, **settings).preparer()
+    given = objective("grounding", model, build_tokenizer(), branches=8, follow=0.0, times=1.0, **settings).preparer()
     return [{key: torch.from_numpy(value) for key, value in given(seed).items()} for seed in seeds]
 
 
