@@ -92,7 +92,7 @@ tiny-reading: tiny-moves tiny-orders
 tiny-joint: tiny-reading tiny-tracking
 	$(TRAIN) $@ --local
 tiny: tiny-joint
-	$(RUN) $(BIN)/python -m ray_jobs.ship vglamm/weights/tiny docs/tiny-card.md runs/tiny-joint
+	$(RUN) $(BIN)/python -m ray_jobs.train.ship vglamm/weights/tiny docs/tiny-card.md runs/tiny-joint
 
 bench: $(STAMP)
 	$(RUN) $(BIN)/python -m benchmarks.run

@@ -19,7 +19,7 @@ from vglamm import books
 from vglamm.errors import EnvironmentProblem
 
 if TYPE_CHECKING:
-    from ray_jobs.recipes import Recipe
+    from ray_jobs.train.recipes import Recipe
 
 log = logging.getLogger(__name__)
 TAG, RUN = "vglamm.run", "mlflow-run"

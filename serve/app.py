@@ -13,8 +13,8 @@ from ray.serve.config import AutoscalingConfig, AutoscalingPolicy, BackpressureC
 from ray.serve.deployment import Application
 from ray.serve.handle import DeploymentHandle
 
+from serve.deployments.scaling import ByLoad
 from serve.profile import Part, Profile, load_profile
-from serve.scaling import ByLoad
 from serve.settings import Fetching, Settings, Tls
 from serve.setup import Setup
 from serve.tracking import pinned
@@ -122,7 +122,7 @@ def deployed(kind: type, name: str, part: Part, profile: Profile) -> Any:
         "health_check_timeout_s": max(30.0, 3 * part.check),
     }
     if name in STICKY:
-        options["request_router_config"] = RequestRouterConfig(request_router_class="serve.sticky.Sticky")
+        options["request_router_config"] = RequestRouterConfig(request_router_class="serve.backends.sticky.Sticky")
     fewest, most = part.replicas
     if fewest == most:
         return ray_serve.deployment(kind).options(num_replicas=most, **options)

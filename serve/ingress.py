@@ -12,11 +12,11 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from serve.attend import ClientLeft
-from serve.bodies import BoundedRoute
 from serve.contract import Backend
-from serve.desk import Desk
 from serve.errors import INTERNAL, told
-from serve.gate import HEADERS, Gate, Hook, unheard
+from serve.http.bodies import BoundedRoute
+from serve.http.desk import Desk
+from serve.http.gate import HEADERS, Gate, Hook, unheard
 from serve.routes import about, answers, chat, exports, jobs, page, sessions, videos
 from serve.settings import Settings
 from vglamm.errors import VglammError

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from serve.contract import Watching, Writing
-from serve.spool import PATTERNS, SESSIONS
+from serve.store.spool import PATTERNS, SESSIONS
 
 SessionId = Annotated[str, Field(pattern=PATTERNS[SESSIONS])]
 Mode = Literal["video", "frames", "anchor"]

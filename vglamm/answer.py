@@ -19,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vglamm.errors import ConfigError, DialogueError, MaskError
-from vglamm.media import overlay, page, rle
+from vglamm.media import rle
 from vglamm.places import check_target
 from vglamm.records import Phrase, Sampling, Sight, Track
+from vglamm.show import overlay, page
 
 FORMAT, VERSION = "vglamm.answer", 1
 

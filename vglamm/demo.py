@@ -22,8 +22,8 @@ from vglamm.data.world.generate import make_scene
 from vglamm.data.world.scene import NORMAL, Scene
 from vglamm.language.phrases import parse_reply
 from vglamm.media.mp4 import write_mp4
-from vglamm.media.page import write_page
 from vglamm.metrics.masks import iou
+from vglamm.show.page import write_page
 
 SIDE = 256
 """Pixels of a clip's side: large enough to look at; the model reduces it."""

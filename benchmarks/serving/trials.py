@@ -13,7 +13,7 @@ from benchmarks.serving import load
 from benchmarks.serving.endpoint import Endpoint, small, until
 from benchmarks.serving.held import growth, held, imports, started
 from serve.profile import SPLIT, Part, Profile
-from serve.spool import SESSIONS
+from serve.store.spool import SESSIONS
 
 ALL = ("ingress", *SPLIT)
 PAIRS = small(name="pairs", **dict.fromkeys(ALL, Part(replicas=(2, 2), cpus=0.1, ongoing=16, queued=64, drain=60.0)))

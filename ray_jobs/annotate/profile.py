@@ -148,7 +148,7 @@ class Profile:
 
 def load_profile(name: str) -> Profile:
     """A named profile or a YAML file. ConfigError for an unknown name or key."""
-    return profile(Profile, "ray_jobs", name)
+    return profile(Profile, "ray_jobs.annotate", name)
 
 
 def _asked(cpus: float, memory: float, labels: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from ray import serve as ray_serve
 
+from serve.backends.films import Films
+from serve.backends.wire import Film, Header, Look
 from serve.contract import VideoFacts
-from serve.films import Films
+from serve.deployments.station import Station
 from serve.setup import Setup
-from serve.station import Station
 from serve.tracking import weights
-from serve.wire import Film, Header, Look
 from vglamm.config import ModelConfig
 from vglamm.frames import choose, end_of, grounding_source, open_frames, vision_input
 from vglamm.identity import load_config

@@ -15,15 +15,15 @@ from ray.serve.handle import DeploymentHandle
 from ray.serve.metrics import Counter, Histogram
 from starlette.types import ASGIApp
 
+from serve.backends.failures import RAISED
+from serve.backends.masks import Handles
+from serve.backends.routed import Routed
+from serve.backends.through import Through
 from serve.contract import Ask, Backend, Correct, Done, Event, PhraseFound, Seen, Text, VideoFacts
-from serve.failures import RAISED
 from serve.ingress import api, well
-from serve.masks import Handles
-from serve.routed import Routed
 from serve.settings import Settings
 from serve.setup import Setup
 from serve.tally import Note
-from serve.through import Through
 from vglamm.errors import VglammError
 
 _LATENCIES = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0]

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from ray import serve as ray_serve
 
+from serve.backends.engine import Engine
+from serve.backends.wire import Asked, Cue, Header, Watched
 from serve.contract import PhraseFound, Text
-from serve.engine import Engine
+from serve.deployments.station import OTHERS, Station
 from serve.setup import Setup
-from serve.station import OTHERS, Station
 from serve.tracking import weights
-from serve.wire import Asked, Cue, Header, Watched
 from vglamm.identity import identity
 from vglamm.language.phrases import parse_reply
 from vglamm.records import Reply, VisualTokens

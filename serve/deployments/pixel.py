@@ -15,13 +15,13 @@ import numpy as np
 from ray import serve as ray_serve
 from ray.serve.handle import DeploymentHandle
 
-from serve.failures import RAISED, told
-from serve.feed import Feed
+from serve.backends.failures import RAISED, told
+from serve.backends.wire import Begun, Grounding
+from serve.deployments.feed import Feed
+from serve.deployments.station import OTHERS, Station
+from serve.deployments.turns import Turns
 from serve.setup import Setup
-from serve.station import OTHERS, Station
 from serve.tracking import weights
-from serve.turns import Turns
-from serve.wire import Begun, Grounding
 from vglamm.pixel.footage import Ahead
 from vglamm.pixel.sight import Row
 from vglamm.records import PixelInput

@@ -10,7 +10,7 @@ from typing import Any
 
 from ray import serve as ray_serve
 
-from serve.failures import RAISED
+from serve.backends.failures import RAISED
 from serve.setup import Setup
 from serve.tally import Note, Sums
 from serve.tracking import Run, weights

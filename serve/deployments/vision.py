@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from ray import serve as ray_serve
 
-from serve.kept import Bounds, Kept
+from serve.backends.kept import Bounds, Kept
+from serve.backends.wire import Film, Look, Watched
+from serve.deployments.station import OTHERS, Station
 from serve.setup import Setup
-from serve.station import OTHERS, Station
 from serve.tracking import weights
-from serve.wire import Film, Look, Watched
 from vglamm.errors import WorkerLost
 from vglamm.identity import load_config
 from vglamm.records import VisionInput

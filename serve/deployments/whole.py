@@ -6,11 +6,11 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
+from serve.backends.inprocess import InProcess
+from serve.backends.kept import Bounds
 from serve.contract import Ask, Correct, Done, Event, VideoFacts
-from serve.inprocess import InProcess
-from serve.kept import Bounds
+from serve.deployments.station import Station
 from serve.setup import Setup
-from serve.station import Station
 from serve.tracking import weights
 from vglamm.walk import load
 

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, Path, Response
 
-from serve import gallery
-from serve.desk import Desk
+from serve.http import gallery
+from serve.http.desk import Desk
 from serve.routes.videos import FAILURES
 from serve.schema import Health, Models
 from vglamm.errors import NotKept

@@ -9,10 +9,10 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 
 from serve.attend import EventStream, attended
-from serve.desk import Desk
 from serve.events import Turned, told_in_stream
+from serve.http.desk import Desk
+from serve.http.uploads import body_of
 from serve.schema import Answered, Failure, Question
-from serve.uploads import body_of
 
 STREAM: dict[int | str, dict[str, Any]] = {
     200: {"model": Answered, "content": {"text/event-stream": {"schema": {"type": "string"}}}},

@@ -11,15 +11,15 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 
 from serve.attend import ClientLeft, EventStream, attended
-from serve.chat_schema import ChatRequest, dialogue
-from serve.chat_wire import Completion
 from serve.contract import Ask, Text
-from serve.desk import SOURCE, Desk
 from serve.errors import INTERNAL, told
 from serve.events import Turned, Wired
+from serve.http.chat_schema import ChatRequest, dialogue
+from serve.http.chat_wire import Completion
+from serve.http.desk import SOURCE, Desk
 from serve.routes.answers import then_deleted
 from serve.routes.videos import FAILURES
-from serve.videos import path_of
+from serve.store.videos import path_of
 from vglamm.errors import VglammError
 
 log = logging.getLogger(__name__)

@@ -9,11 +9,11 @@ from typing import Annotated, Literal
 from fastapi import FastAPI, Path, Request, Response
 
 from serve.attend import attended
-from serve.desk import Desk
-from serve.exports import FILES, TYPES, Exports
+from serve.http.desk import Desk
 from serve.routes.sessions import Name
 from serve.routes.videos import FAILURES
 from serve.schema import ExportRequest
+from serve.store.exports import FILES, TYPES, Exports
 
 Turn = Annotated[int, Path(ge=0, le=10_000)]
 File = Literal["answer.json", "coco.json", "overlay.mp4", "overlay.png"]

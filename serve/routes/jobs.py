@@ -6,12 +6,12 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, Path, Request, Response
 
-from serve.desk import Desk
-from serve.jobs import tree
+from serve.http.desk import Desk
+from serve.http.uploads import body_of
 from serve.routes.videos import FAILURES
 from serve.schema import Answered, Job, JobRequest
-from serve.spool import JOBS, PATTERNS
-from serve.uploads import body_of
+from serve.store.jobs import tree
+from serve.store.spool import JOBS, PATTERNS
 
 Name = Annotated[str, Path(pattern=PATTERNS[JOBS])]
 

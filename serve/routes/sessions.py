@@ -7,11 +7,11 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Path, Request, Response
 
 from serve.contract import Correct
-from serve.desk import Desk
+from serve.http.desk import Desk
 from serve.routes.answers import STREAM, answered
 from serve.routes.videos import FAILURES
 from serve.schema import Correction, Session
-from serve.spool import PATTERNS, SESSIONS
+from serve.store.spool import PATTERNS, SESSIONS
 from vglamm.answer import Answer
 from vglamm.errors import NotKept, RequestRefused
 

@@ -8,11 +8,11 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Path, Request, Response
 from starlette.responses import StreamingResponse
 
-from serve.bodies import parsed
-from serve.desk import Desk
+from serve.http.bodies import parsed
+from serve.http.desk import Desk
+from serve.http.uploads import FILE
 from serve.schema import Failure, Video, VideoRequest
-from serve.spool import PATTERNS, VIDEOS
-from serve.uploads import FILE
+from serve.store.spool import PATTERNS, VIDEOS
 
 Name = Annotated[str, Path(pattern=PATTERNS[VIDEOS])]
 FAILURES: dict[int | str, dict[str, Any]] = {"4XX": {"model": Failure}, "5XX": {"model": Failure}}

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-from vglamm.media import templates
-from vglamm.media.colours import colour, css, ink
+from vglamm.show import templates
+from vglamm.show.colours import colour, css, ink
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; media-src blob:; font-src 'self'; "

@@ -16,9 +16,9 @@ from PIL import Image
 import vglamm
 from benchmarks.bulk.job import bulk_job
 from ray_jobs.annotate.remote import annotate_at
+from serve.backends.inprocess import InProcess
 from serve.bulk import Remote
 from serve.ingress import api
-from serve.inprocess import InProcess
 from serve.settings import Settings
 from tests import fakes
 from tests.integration.bulk import clips

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.serving.endpoint import free_port, until
-from ray_jobs import recipes
 from ray_jobs.tracking import TAG, JobBooks, Tracker
+from ray_jobs.train import recipes
 from serve.tracking import Run, pinned, weights
 from vglamm import checkpoint
 

@@ -22,8 +22,8 @@ from benchmarks.serving import load, trials
 from benchmarks.serving.endpoint import Endpoint, deploy, free_port, http, served, until
 from benchmarks.serving.trials import NARROW, PAIRS
 from serve.client import Client
-from serve.jobs import DONE, ENDED
 from serve.profile import SPLIT as PARTS
+from serve.store.jobs import DONE, ENDED
 from tests.integration.bulk import clips
 
 pytestmark = [pytest.mark.ray, pytest.mark.fault, pytest.mark.timeout(1200)]

@@ -12,9 +12,9 @@ import pytest
 import vglamm
 from benchmarks.serving.endpoint import Endpoint, free_port, http, served, small, until
 from serve.client import Client
-from serve.desk import Desk
-from serve.jobs import DONE, ENDED
+from serve.http.desk import Desk
 from serve.settings import Kept, Settings
+from serve.store.jobs import DONE, ENDED
 from tests.integration.bulk import clips
 from tests.unit.serve.canned import Canned
 from vglamm.answer import Answer

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from ray_jobs.ingest import micro_batches, streamed
-from ray_jobs.recipes import Recipe
-from ray_jobs.record import read
-from ray_jobs.train import run_local
+from ray_jobs.train.ingest import micro_batches, streamed
+from ray_jobs.train.recipes import Recipe
+from ray_jobs.train.record import read
+from ray_jobs.train.run import run_local
 from tests import fakes
 from tests.unit.objectives import sets
 from tests.unit.ray_jobs.conftest import lines_preset, lines_recipe
@@ -34,7 +34,7 @@ SAME = ("optimiser.decay=none", "settings.noise=0", "data.count=40", "cpus=0.5",
 
 
 def run_on_ray(recipe: Recipe) -> Path:
-    from ray_jobs.cluster import run_on_ray
+    from ray_jobs.train.cluster import run_on_ray
 
     return run_on_ray(recipe)
 
@@ -156,7 +156,7 @@ def test_workers_that_leave_no_cpu_for_samples_are_refused(lines_recipe: Make) -
 @pytest.mark.usefixtures("local_ray")
 def test_the_published_recipe_trains_alike_on_ray_and_in_bfloat16(tmp_path: Path) -> None:
     """Two workers at ZeRO 2 see and lose what one process does; in bfloat16, as the recipe has it, nearly."""
-    from ray_jobs.recipes import load
+    from ray_jobs.train.recipes import load
 
     sets.write(tmp_path)
     base = tmp_path / "base"

@@ -7,8 +7,8 @@ from rich.table import Table
 from rich.text import Text
 
 from vglamm.answer import Answer
-from vglamm.media.colours import colour, css
-from vglamm.media.legend import names, text_runs
+from vglamm.show.colours import colour, css
+from vglamm.show.legend import names, text_runs
 
 
 def shown(answer: Answer) -> RenderableType:

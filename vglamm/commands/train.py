@@ -19,7 +19,7 @@ def train(
     local: Annotated[bool, typer.Option("--local", help="Run in this process, without Ray and DeepSpeed.")] = False,
 ) -> None:
     """Train a model; a run that was interrupted goes on when it is started again under its name."""
-    from ray_jobs.train import train as run
+    from ray_jobs.train.run import train as run
 
     checkpoint = run(recipe, overrides or [], local=local, name=name)
     out().print(Text(f"checkpoint  {checkpoint}"))

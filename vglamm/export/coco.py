@@ -22,8 +22,8 @@ from vglamm.export.place import Lines, frame_name, safe_name
 from vglamm.export.rows import Run, answered
 from vglamm.export.settings import Settings
 from vglamm.media import rle
-from vglamm.media.legend import names
 from vglamm.media.rle import Box
+from vglamm.show.legend import names
 
 CATEGORY = {"id": 1, "name": "object", "supercategory": "object"}
 

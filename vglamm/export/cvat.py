@@ -29,8 +29,8 @@ from vglamm.export.place import fresh, safe_name
 from vglamm.export.rows import Run, answered
 from vglamm.export.settings import Settings
 from vglamm.media import rle
-from vglamm.media.legend import names
 from vglamm.media.rle import Box
+from vglamm.show.legend import names
 
 LABEL = "object"
 ATTRIBUTES = ("object", "phrase")

@@ -27,7 +27,7 @@ from vglamm.export.rows import Run, answered
 from vglamm.export.settings import Settings
 from vglamm.export.sources import Sources
 from vglamm.media import rle
-from vglamm.media.legend import names
+from vglamm.show.legend import names
 
 FIELD = "objects"
 """The field of a frame that its objects come to be in."""

@@ -22,8 +22,8 @@ from vglamm.export.place import Lines, frame_name, fresh, safe_name
 from vglamm.export.rows import Run, answered
 from vglamm.export.settings import Settings
 from vglamm.media import rle
-from vglamm.media.colours import colour
-from vglamm.media.legend import names
+from vglamm.show.colours import colour
+from vglamm.show.legend import names
 
 MOST = 255
 """Objects of a picture: pixels are 8-bit and 0 is the background."""

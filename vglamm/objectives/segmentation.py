@@ -17,12 +17,12 @@ from vglamm.config import ModelConfig
 from vglamm.data.world import Scene, WorldObject, make_scene
 from vglamm.data.world.codes import first_visible, positions, prompt_code, stranger_code
 from vglamm.loss import mask_loss
-from vglamm.media.colours import colour
-from vglamm.media.overlay import draw_mask
 from vglamm.model import VideoGLaMM
 from vglamm.pixel.decoder import to_source
 from vglamm.pixel.prepare import prepare
 from vglamm.pixel.track import Tracker
+from vglamm.show.colours import colour
+from vglamm.show.overlay import draw_mask
 
 Item = dict[str, NDArray[Any]]
 

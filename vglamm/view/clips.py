@@ -13,9 +13,9 @@ import numpy as np
 from vglamm.annotation import Annotation
 from vglamm.answer import Answer
 from vglamm.errors import VideoFrameError, VideoNotFound
-from vglamm.media import player
 from vglamm.media.read import local_path
 from vglamm.places import ends_below, sha256
+from vglamm.show import player
 
 Content = tuple[str, bytes]
 """A media type and what is of it."""

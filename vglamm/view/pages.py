@@ -11,8 +11,8 @@ from urllib.parse import urlencode
 
 from vglamm.annotation import FAILED, OK, SKIPPED, Annotation
 from vglamm.errors import VglammError
-from vglamm.media import legend, player, templates
 from vglamm.records import Phrase
+from vglamm.show import legend, player, templates
 from vglamm.view.listing import PAGE, Page, Place, Selection
 
 WORDS = {"": "All", OK: "Answered", FAILED: "Failed", SKIPPED: "Skipped"}

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 ADDRESS = "127.0.0.1"
 NAMES = (ADDRESS, "localhost")
 HEADERS = {
-    # Only attributes may hold style: the colours of tracks and the places of bars, written by vglamm.media.player.
+    # Only attributes may hold style: the colours of tracks and the places of bars, written by vglamm.show.player.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; style-src-attr 'unsafe-inline'; "
     "img-src data: blob:; media-src blob:; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",

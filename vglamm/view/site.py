@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 from vglamm.annotation import SUFFIX, Annotation
 from vglamm.answer import Answer
 from vglamm.errors import ConfigError, VglammError, VideoError
-from vglamm.media import player, templates
+from vglamm.show import player, templates
 from vglamm.view import clips, pages
 from vglamm.view.listing import Listing, Selection
 from vglamm.view.summary import figures

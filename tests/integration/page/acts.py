@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from playwright.sync_api import Locator, Page, expect
 
-from serve import gallery
+from serve.http import gallery
 from vglamm.data.world import FPS
 from vglamm.data.world.scene import Scene
 

@@ -21,8 +21,8 @@ import numpy as np
 import uvicorn
 from numpy.typing import NDArray
 
-from serve import gallery
 from serve.contract import Ask, Correct, Done, Event, PhraseFound, Seen, Text, VideoFacts
+from serve.http import gallery
 from tests.unit.media.shapes import answer_about, track_of
 from vglamm.answer import Answer
 from vglamm.data.sample import Turn

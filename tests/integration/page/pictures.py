@@ -17,8 +17,8 @@ from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 import vglamm
+from serve.backends.inprocess import InProcess
 from serve.ingress import api
-from serve.inprocess import InProcess
 from serve.settings import Settings
 from tests.integration.page.acts import answered, pick, seek
 from tests.integration.page.oracle import Oracle, running

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from serve.backends.inprocess import InProcess
 from serve.ingress import api
-from serve.inprocess import InProcess
 from serve.settings import Settings
 from tests import fakes
 from tests.integration.page.acts import answered, pick, seek

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from serve import gallery
+from serve.http import gallery
 from tests.integration.page.acts import answered, ask, ends, forget, pick, shows, until
 from tests.integration.page.conftest import LARGEST, Site, opened
 from vglamm.errors import Overloaded, VideoUnreadable

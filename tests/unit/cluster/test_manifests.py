@@ -144,7 +144,7 @@ def test_a_wrong_option_is_seen() -> None:
 
 
 def test_the_recipe_and_its_changes_are_known_and_fit_the_pools() -> None:
-    from ray_jobs import recipes
+    from ray_jobs.train import recipes
 
     context = parse(shlex.split(RAY["rayjob-train"]["spec"]["entrypoint"])[1:])
     recipe = recipes.load(context.params["recipe"], context.params["overrides"])

@@ -13,9 +13,9 @@ from tests import fakes
 from tests.unit.commands.conftest import Run
 from vglamm.answer import Answer
 from vglamm.commands.ask import numbered
-from vglamm.media.legend import names
 from vglamm.media.mp4 import write_mp4
 from vglamm.media.read import open_video
+from vglamm.show.legend import names
 from vglamm.walk import Walk
 
 QUESTION = "Who is it?"

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from ray_jobs.evaluate.world import WorldTask
-from ray_jobs.recipes import Recipe
 from ray_jobs.tracking import JobBooks
+from ray_jobs.train.recipes import Recipe
 from tests.unit.commands.conftest import Run
 from tests.unit.metrics.test_world import scores
 from vglamm import convert as conversion
@@ -27,7 +27,7 @@ from vglamm.walk import Session
 def test_train_passes_recipe_changes_and_name(
     run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import ray_jobs.train as driver
+    import ray_jobs.train.run as driver
 
     asked: list[object] = []
 
@@ -44,7 +44,7 @@ def test_train_passes_recipe_changes_and_name(
 
 @pytest.mark.parametrize("name", ["2024", "1e5", "yes", "2024-05-06"])
 def test_a_name_is_a_name_whatever_it_looks_like(name: str, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    import ray_jobs.train as driver
+    import ray_jobs.train.run as driver
 
     begun: list[Path] = []
 

@@ -10,8 +10,8 @@ from rich.console import Console
 from vglamm.answer import Answer
 from vglamm.commands.show import coloured, looked_at, shown
 from vglamm.media import rle
-from vglamm.media.colours import colour, css
 from vglamm.records import Phrase, Sampling, Track
+from vglamm.show.colours import colour, css
 
 MASK = np.zeros((4, 6), bool)
 MASK[1:3, 2:5] = True

@@ -13,7 +13,7 @@ from tests.unit.export.runs import SIZE, an_answer, failed, moving, ok, write_ru
 from vglamm.errors import MaskError
 from vglamm.export.formats import export
 from vglamm.export.palette import numbered
-from vglamm.media.colours import colour
+from vglamm.show.colours import colour
 
 
 def test_a_pixel_is_the_number_of_its_object(tmp_path: Path) -> None:

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from ray_jobs.loop import joined, moved, plain
-from ray_jobs.recipes import load
-from ray_jobs.record import read as read_record
-from ray_jobs.train import run_local
+from ray_jobs.train.loop import joined, moved, plain
+from ray_jobs.train.recipes import load
+from ray_jobs.train.record import read as read_record
+from ray_jobs.train.run import run_local
 from tests import fakes
 from tests.unit.data.corpora.disk import LEFT, MIDDLE, RIGHT
 from tests.unit.objectives import sets

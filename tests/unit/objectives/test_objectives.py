@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from ray_jobs.loop import joined, moved, plain
-from ray_jobs.recipes import load
+from ray_jobs.train.loop import joined, moved, plain
+from ray_jobs.train.recipes import load
 from tests.unit.objectives.second_device import THERE, SecondDevice, put
 from vglamm.data.world import KINDS
 from vglamm.data.world.codes import word_codes

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ray_jobs.recipes import Recipe, load
+from ray_jobs.train.recipes import Recipe, load
 from tests import fakes
 
 TEXT = """

@@ -12,10 +12,10 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from ray_jobs.recipes import Recipe, load, names
-from ray_jobs.record import read
 from ray_jobs.tracking import TAG, Tracker, window
-from ray_jobs.train import run_local
+from ray_jobs.train.recipes import Recipe, load, names
+from ray_jobs.train.record import read
+from ray_jobs.train.run import run_local
 from vglamm.books import flat
 from vglamm.errors import EnvironmentProblem
 

@@ -14,7 +14,7 @@ import pytest
 from vglamm.media.mp4 import write_mp4
 
 if TYPE_CHECKING:
-    from serve.inprocess import InProcess
+    from serve.backends.inprocess import InProcess
     from vglamm.walk import Walk
 
 
@@ -38,7 +38,7 @@ def walk() -> Walk:
 
 @pytest.fixture
 def backend(walk: Walk, spool: Path) -> Iterator[InProcess]:
-    from serve.inprocess import InProcess
+    from serve.backends.inprocess import InProcess
 
     made = InProcess({"fake": walk}, str(spool))
     yield made

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from ray.exceptions import ActorDiedError
 
+from serve.backends.masks import Handles
+from serve.backends.routed import Routed
+from serve.backends.wire import Header
 from serve.contract import Ask, PhraseFound, Text, Watching
-from serve.masks import Handles
 from serve.profile import Profile
-from serve.routed import Routed
 from serve.setup import Setup
-from serve.wire import Header
 from vglamm.media import rle
 from vglamm.media.limits import Limits
 from vglamm.records import Phrase, Reply, Sampling, Sight

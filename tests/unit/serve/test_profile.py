@@ -3,8 +3,8 @@
 import pytest
 
 from serve.app import ALIVE, REPLICAS, deployed
+from serve.deployments.scaling import ByLoad
 from serve.profile import SPLIT, Part, Profile, load_profile
-from serve.scaling import ByLoad
 from vglamm.errors import ConfigError
 
 NAMED = ("laptop", "one-gpu", "eight-gpus", "cluster")

@@ -13,7 +13,7 @@ import pytest
 from tests.unit.media.browser import Browser, browser_at
 from tests.unit.view.runs import filmed, mixed, write_run
 from vglamm.annotation import Annotation
-from vglamm.media import overlay
+from vglamm.show import overlay
 from vglamm.view.server import Viewer
 from vglamm.view.site import Site
 

@@ -12,9 +12,9 @@ import pytest
 from pydantic import ValidationError
 from starlette.testclient import TestClient
 
-from serve import uploads
-from serve.bodies import VALUES, tree_of
-from serve.chat_schema import Message
+from serve.http import uploads
+from serve.http.bodies import VALUES, tree_of
+from serve.http.chat_schema import Message
 from tests.unit.serve.canned import Canned
 from vglamm.errors import RequestRefused
 

@@ -17,8 +17,8 @@ import httpx2
 import pytest
 from starlette.testclient import TestClient
 
-from serve.auth import OPEN
 from serve.errors import STATUS, scrubbed, told
+from serve.http.auth import OPEN
 from serve.ingress import api
 from serve.settings import MIB, Settings, Taken
 from tests.unit.serve.canned import Canned, served, spooled

@@ -19,8 +19,8 @@ from starlette.testclient import TestClient
 
 from serve.contract import Ask, Event
 from serve.ingress import api, well
-from serve.jobs import CANCEL
 from serve.settings import Kept, Settings
+from serve.store.jobs import CANCEL
 from tests.unit.serve.canned import RAW, TEXT, Canned, spooled
 from vglamm.errors import DialogueError, Overloaded, VglammError, WorkerLost
 

@@ -18,7 +18,7 @@ from starlette.testclient import TestClient
 from serve.contract import Correct
 from serve.ingress import api
 from serve.settings import Kept, Settings
-from serve.spool import Spool
+from serve.store.spool import Spool
 from tests.unit.serve.canned import RAW, Canned, spooled
 from vglamm.answer import Answer
 from vglamm.errors import InUse
@@ -242,7 +242,7 @@ def test_a_long_answer_keeps_its_video(
     app = api(canned, replace(settings, kept=Kept(seconds=100.0)))
     client, desk, folder = TestClient(app), app.state.desk, Path(settings.spool, "videos")
     told = ask(client, client.post("/v1/videos", content=clip.read_bytes()).json()["video"])
-    monkeypatch.setattr("serve.videos._TOUCH", 0.0)  # else once a minute
+    monkeypatch.setattr("serve.store.videos._TOUCH", 0.0)  # else once a minute
 
     async def worked() -> None:
         session = await desk.sessions.load(told["session"])

@@ -17,10 +17,10 @@ import pytest
 from numpy.typing import NDArray
 
 from serve.contract import Ask, VideoFacts
-from serve.exports import Exports
 from serve.ingress import api
 from serve.settings import Settings
-from serve.spool import Spool
+from serve.store.exports import Exports
+from serve.store.spool import Spool
 from tests.unit.serve.canned import Canned, answer_of, served, spooled
 from vglamm.media.guarded import GuardedSource
 

@@ -11,8 +11,8 @@ import pytest
 from serve import web
 from serve.errors import told
 from vglamm import errors
-from vglamm.media import templates
-from vglamm.media.colours import colour, css
+from vglamm.show import templates
+from vglamm.show.colours import colour, css
 
 SCRIPTS = [name for name in web.names() if name.endswith(".js")]
 

@@ -1,0 +1,1 @@
+"""Training jobs: a recipe becomes a run, in one process or on workers of Ray Train with DeepSpeed inside."""

@@ -1,0 +1,1 @@
+"""What people look at: masks over pictures and videos, and pages that play them."""
