@@ -35,9 +35,11 @@ from ray_jobs.train.recipes import Recipe
 from ray_jobs.train.record import Record
 from ray_jobs.train.store import latest, prune
 from vglamm.config import from_tree
-from vglamm.errors import CheckpointError, ConfigError, VglammError, WorkerLost
+from vglamm.errors import CheckpointError, ConfigError, CorpusError, DialogueError, VglammError, WorkerLost
 
 log = logging.getLogger(__name__)
+
+_FINAL = (ConfigError, CorpusError, DialogueError)  # mistakes in a recipe or its data: the next attempt would make them again
 
 
 def run_on_ray(recipe: Recipe) -> Path:
@@ -168,6 +170,9 @@ class Controller(UserCallback):
         self.recipe.folder.mkdir(parents=True, exist_ok=True)
         with (self.recipe.folder / "failures.jsonl").open("a", encoding="utf-8") as file:
             file.write("\n".join(lines) + "\n")
+        for error in worker_exceptions.values():
+            if isinstance(error, _FINAL):
+                raise error  # an error of the controller, which Ray Train does not try again
 
     def _opened(self) -> list[Any]:
         if not self.takers:

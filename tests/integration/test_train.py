@@ -152,6 +152,15 @@ def test_workers_that_leave_no_cpu_for_samples_are_refused(lines_recipe: Make) -
         run_on_ray(lines_recipe("workers=2", "cpus=1"))
 
 
+@pytest.mark.usefixtures("local_ray")
+def test_a_mistake_in_a_recipe_that_only_workers_see_is_told_once(lines_recipe: Make, tmp_path: Path) -> None:
+    """Trying again would make it again: ``max_failures`` is for workers that die."""
+    mistaken = ("objective=tests.unit.ray_jobs.lines:Mistaken", f"settings.marker={tmp_path / 'built'}")
+    with pytest.raises(ConfigError, match=r"settings\.scale=0"):
+        run_on_ray(lines_recipe("name=mistaken", *SAME, *mistaken, "max_failures=2"))
+    assert (tmp_path / "built").read_text() == "built\n"
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("local_ray")
 def test_the_published_recipe_trains_alike_on_ray_and_in_bfloat16(tmp_path: Path) -> None:

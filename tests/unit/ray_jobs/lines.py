@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.unit.ray_jobs.draw import Draw
+from vglamm.errors import ConfigError
 from vglamm.model import VideoGLaMM
 
 
@@ -70,3 +71,13 @@ class Fragile(Lines):
             self.marker.touch()
             os._exit(1)
         return super().collate(items)
+
+
+class Mistaken(Lines):
+    """``Lines`` that are told of a mistake in their recipe only where they are built; ``marker`` gets a line for each time."""
+
+    def __init__(self, model: VideoGLaMM, tokenizer: Any, *, marker: str, **settings: Any) -> None:
+        super().__init__(model, tokenizer, **settings)
+        with Path(marker).open("a", encoding="utf-8") as file:
+            file.write("built\n")
+        raise ConfigError("settings.scale=0", "more than 0", "change it")
