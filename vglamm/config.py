@@ -6,6 +6,7 @@ Torch-free: a driver reads a recipe without loading the model's libraries.
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import math
 import os
@@ -124,6 +125,16 @@ def from_tree(kind: type[T], tree: dict[str, Any], path: str = "") -> T:
         raise ConfigError(
             f"an incomplete {path or kind.__name__} ({error})", f"the fields {sorted(known)}", "add what is missing"
         ) from error
+
+
+def typed(kind: type, values: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """``values`` as keywords of ``kind``, whose annotations say what each may be; names that it has not are left to itself. A whole
+    number does for a float. ConfigError names what is of another type."""
+    begin = inspect.unwrap(kind.__init__)  # type: ignore[misc]
+    stated = getattr(begin, "__annotations__", {})
+    asked = type("Asked", (), {"__annotations__": {name: stated[name] for name in values if name in stated}})
+    hints = typing.get_type_hints(asked, globalns=getattr(begin, "__globals__", {}))
+    return {name: _value(hints[name], value, path + name) if name in hints else value for name, value in values.items()}
 
 
 def _value(hint: Any, value: Any, path: str) -> Any:

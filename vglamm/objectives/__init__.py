@@ -14,14 +14,15 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from vglamm.config import typed
 from vglamm.errors import ConfigError
 
 KINDS = {"perception": "Perception", "segmentation": "Segmentation", "grounding": "Grounding", "finetuning": "Finetuning"}
 
 
 def objective(name: str, model: Any, tokenizer: Any, **settings: Any) -> Any:
-    """The objective of that name, or the ``module:Class`` that it says, over a model. Settings that it does not know, or another
-    name, are a ConfigError."""
+    """The objective of that name, or the ``module:Class`` that it says, over a model. Settings that it does not know or of another
+    type, or another name, are a ConfigError."""
     if ":" not in name and name not in KINDS:
         raise ConfigError(f"objective {name!r}", f"one of {', '.join(KINDS)}, or module:Class", "fix the recipe")
     module, _, kind_name = name.partition(":") if ":" in name else (f"vglamm.objectives.{name}", "", KINDS[name])
@@ -29,6 +30,7 @@ def objective(name: str, model: Any, tokenizer: Any, **settings: Any) -> Any:
         kind = getattr(import_module(module), kind_name)
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(f"objective {name!r} ({error})", "module:Class that can be imported", "fix the recipe") from error
+    settings = typed(kind, settings, "settings.")
     try:
         return kind(model, tokenizer, **settings)
     except TypeError as error:

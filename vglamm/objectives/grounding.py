@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vglamm.config import typed
 from vglamm.data.world.codes import rotation
 from vglamm.data.world.words import KINDS
 from vglamm.errors import ConfigError
@@ -72,6 +73,7 @@ class Grounding(nn.Module):
         self.model, self.noise, self.hide, self.ground = model, noise, hide, ground
         self.code, self.frames, self.early, self.asides, self.lasts, self.times = code, frames, early, asides, lasts, times
         self.words = word_ids(tokenizer) if asides or frames or times else {}
+        data = typed(QuestionPreparer, data, "settings.")
         self.settings = QuestionPreparer(model.config, Scribe(tokenizer, model.config.language), timed=times > 0, **data)
         self.segmentation = [Segmentation(model, tokenizer, fresh=False)]  # in a list: it shares the model, it is not a child
         self.register_buffer("turn", torch.from_numpy(rotation(model.config.vision.adapter_width)), persistent=False)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vglamm.config import ModelConfig
+from vglamm.config import ModelConfig, typed
 from vglamm.data.world import Scene, make_scene
 from vglamm.data.world.codes import NAME, block, labels, name_codes, owners, rotation, token_codes
 from vglamm.errors import ConfigError
@@ -94,7 +94,7 @@ class Perception(nn.Module):
         self.model = model
         if fresh:
             start_grouping(model)
-        self.settings = PerceptionPreparer(model.config, **data)
+        self.settings = PerceptionPreparer(model.config, **typed(PerceptionPreparer, data, "settings."))
         self.heads = dense.heads(model.config.vision, self.settings.towers) if self.settings.dense else nn.ModuleDict()
         self.register_buffer("turn", torch.from_numpy(rotation(model.config.vision.adapter_width)), persistent=False)
         self.register_buffer("names", torch.from_numpy(name_codes(NAME)), persistent=False)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vglamm.config import ModelConfig
+from vglamm.config import ModelConfig, typed
 from vglamm.data.world import Scene, WorldObject, make_scene
 from vglamm.data.world.codes import first_visible, positions, prompt_code, stranger_code
 from vglamm.loss import mask_loss
@@ -90,7 +90,7 @@ class Segmentation(nn.Module):
     def __init__(self, model: VideoGLaMM, tokenizer: Any, *, fresh: bool = True, **data: Any) -> None:
         super().__init__()
         self.model = model
-        self.settings = SegmentationPreparer(model.config, **data)
+        self.settings = SegmentationPreparer(model.config, **typed(SegmentationPreparer, data, "settings."))
         self.overlap_SK = torch.zeros(0)  # of the latest forward, NaN where a pair is not taught
         if fresh:
             start_present(model)

@@ -233,6 +233,16 @@ def test_unknown_names_and_settings_are_refused(model: VideoGLaMM) -> None:
         objective("grounding", model, build_tokenizer(), tokens="sounds")
 
 
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [("grounding", {"code": "much"}), ("grounding", {"branches": 2.5}), ("grounding", {"masks": 1}),
+     ("segmentation", {"track": "5"}), ("perception", {"dense": "no"}), ("segmentation", {"fresh": 0})],
+)  # fmt: skip
+def test_settings_of_another_type_are_refused_before_training(model: VideoGLaMM, name: str, setting: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=rf"settings\.{next(iter(setting))}=.*type"):
+        objective(name, model, build_tokenizer(), **setting)
+
+
 @pytest.mark.parametrize(("name", "part", "settings"), [CASES[2], CASES[4]], ids=["segmentation", "grounding-masks"])
 def test_pictures_are_strips_of_frames(model: VideoGLaMM, name: str, part: str, settings: dict[str, Any]) -> None:
     made = build(model, name, part, settings).eval()
