@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from serve import attend
 from serve.bulk import Remote
 from serve.client import Answered, Client
 from serve.contract import Ask, Event
-from serve.http import attend
 from serve.ingress import api
 from serve.settings import Settings
 from tests.unit.serve.canned import PIECES, Canned, served, spooled
