@@ -20,7 +20,7 @@ LONG   := slow or browser or fault or docs or wheel
 RUN := OMP_NUM_THREADS=1 DS_ACCELERATOR=cpu HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 PYTEST := $(RUN) $(BIN)/python -m pytest
 
-.PHONY: demo install test lint types contracts unit integration test-more long-alone long-ray system bench soak clean tiny tiny-looks tiny-moves tiny-segmentation tiny-words tiny-language tiny-tracking tiny-reading tiny-joint tiny-lessons tiny-orders
+.PHONY: demo install test lint types contracts unit integration test-more long-alone long-ray system bench soak clean tiny tiny-looks tiny-moves tiny-segmentation tiny-words tiny-language tiny-tracking tiny-reading tiny-joint tiny-lessons tiny-orders tiny-asides tiny-finish
 
 demo: $(STAMP)
 	$(BIN)/vglamm demo --out $(OUT)
@@ -72,7 +72,7 @@ system:
 	echo "installing $$missing"; \
 	$$root apt-get update -q && $$root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing
 
-# Stages of the tiny model, two at a time with -j2; the last two use both cores each. A first sitting: `make -j2 tiny-orders tiny-moves
+# Stages of the tiny model, two at a time with -j2; the last three use both cores each. A first sitting: `make -j2 tiny-orders tiny-moves
 # tiny-tracking`. Each run goes on where it was interrupted, and is done at once when it is done.
 TRAIN := $(RUN) $(BIN)/vglamm train
 tiny-looks tiny-segmentation tiny-words: $(STAMP)
@@ -87,12 +87,16 @@ tiny-lessons: tiny-language
 	$(TRAIN) $@ --local
 tiny-orders: tiny-lessons
 	$(TRAIN) $@ --local
-tiny-reading: tiny-moves tiny-orders
+tiny-asides: tiny-orders
+	$(TRAIN) $@ --local
+tiny-reading: tiny-moves tiny-asides
 	$(TRAIN) $@ --local
 tiny-joint: tiny-reading tiny-tracking
 	$(TRAIN) $@ --local
-tiny: tiny-joint
-	$(RUN) $(BIN)/python -m ray_jobs.train.ship vglamm/weights/tiny docs/tiny-card.md runs/tiny-joint
+tiny-finish: tiny-joint
+	$(TRAIN) $@ --local
+tiny: tiny-finish
+	$(RUN) $(BIN)/python -m ray_jobs.train.ship vglamm/weights/tiny docs/tiny-card.md runs/tiny-finish
 
 bench: $(STAMP)
 	$(RUN) $(BIN)/python -m benchmarks.run

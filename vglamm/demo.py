@@ -30,7 +30,7 @@ SIDE = 256
 
 # Training draws its samples upwards from 0 and never comes here. Of 25 seeds these are two that the model does well on, so that one
 # sees what it is about; how it does on the average stands in docs/status.md.
-SEEDS = {"drawn": 900_000_012, "film": 900_000_003}
+SEEDS = {"drawn": 900_000_017, "film": 900_000_003}
 FILM = replace(NORMAL, name="film", grounds=(("film", 1.0),))
 
 
@@ -49,10 +49,10 @@ class Shown:
 
 def clips() -> dict[str, Sample]:
     """The two clips with their questions, the same every time."""
-    drawn = make_scene(SEEDS["drawn"], level="shapes", size=SIDE, wants=("look", "motion"))
+    drawn = make_scene(SEEDS["drawn"], level="shapes", size=SIDE, wants=("look", "motion", "when"))
     film = make_scene(SEEDS["film"], level="things", difficulty=FILM, size=SIDE, wants=("look", "relation"))
     return {
-        "drawn": _asked("drawn", drawn, ("look", "motion", "description")),
+        "drawn": _asked("drawn", drawn, ("look", "motion", "when", "description")),
         "film": _asked("film", film, ("look", "relation", "absent")),
     }
 

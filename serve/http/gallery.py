@@ -56,14 +56,14 @@ class Plan:
     def scene(self) -> Scene:
         """Everything about the clip, the same every time."""
         return make_scene(
-            self.seed, level=self.level, difficulty=self.difficulty, frames=FRAMES, size=SIDE, wants=("look", "motion")
+            self.seed, level=self.level, difficulty=self.difficulty, frames=FRAMES, size=SIDE, wants={"look", "motion", *self.kinds}
         )
 
 
 _OVER_FILM = replace(NORMAL, name="film", grounds=(("film", 1.0),))
 DRAWN = (
-    Plan("shapes", "Shapes", 900_000_103, "shapes", EASY, ("motion", "look", "description")),
-    Plan("mixed", "Stars and a cross", 900_000_105, "mixed", NORMAL, ("look", "motion", "description")),
+    Plan("shapes", "Shapes", 900_000_114, "shapes", EASY, ("motion", "look", "description")),
+    Plan("mixed", "Stars that come and go", 900_000_104, "mixed", NORMAL, ("look", "when", "motion", "description")),
     Plan("things", "Things in a film", 900_000_104, "things", _OVER_FILM, ("look", "description", "motion"), FILM_CREDIT),
 )
 
