@@ -25,7 +25,7 @@ def test_the_clips_are_the_same_every_time_and_ask_different_kinds() -> None:
     for name, sample in first.items():
         np.testing.assert_array_equal(sample.frames, again[name].frames)
         assert [turn.kind for turn in sample.turns] == [turn.kind for turn in again[name].turns]
-        assert len({turn.kind for turn in sample.turns}) == len(sample.turns) == 3
+        assert len({turn.kind for turn in sample.turns}) == len(sample.turns) >= 3
         assert len(sample.masks) == sum(len(turn.targets) for turn in sample.turns)
 
 
@@ -36,8 +36,9 @@ def test_one_clip_is_set_into_a_film() -> None:
 def test_everything_is_asked_and_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(vglamm, "load", lambda model, device: Walk.of(fakes.talker(), fakes.tokenizer()), raising=False)
     told = list(demo.run(tmp_path / "out"))
-    assert [step.clip for step in told] == ["drawn"] * 3 + ["film"] * 3
-    names = {f"{clip}{number}.mp4" for clip in ("drawn", "film") for number in ("", "-1", "-2", "-3")}
+    asked = {name: len(sample.turns) for name, sample in demo.clips().items()}
+    assert [step.clip for step in told] == [name for name, turns in asked.items() for _ in range(turns)]
+    names = {f"{name}{end}.mp4" for name, turns in asked.items() for end in ("", *(f"-{n}" for n in range(1, turns + 1)))}
     assert {path.name for path in (tmp_path / "out").iterdir()} == names | {"index.html", "answers.json"}
     assert len(open_video(tmp_path / "out" / "film-2.mp4")) == 16
     kept = json.loads((tmp_path / "out" / "answers.json").read_text())
