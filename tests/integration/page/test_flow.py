@@ -86,14 +86,15 @@ def test_pointing_at_a_phrase_lights_its_mask_and_pressing_keeps_it(page: Page) 
 
 def test_the_time_line_shows_when_each_object_is_visible(page: Page) -> None:
     scene = pick(page, "mixed")
-    turn = answered(page, "Segment the yellow cross.")
-    (cross,) = (item for item in scene.objects if item.noun == "cross")
-    seen = [k for k in range(24) if (scene.id_map[k] == cross.id).any()]
+    turn = answered(page, "Show the orange star.")
+    (star,) = (item for item in scene.objects if item.colour == "orange")
+    seen = [k for k in range(24) if (scene.id_map[k] == star.id).any()]
+    assert 0 < len(seen) < 24
     bars = page.evaluate("[...document.querySelectorAll('.film .lane b')].map((b) => [b.style.left, b.style.width])")
     assert sum(float(width[:-1]) for _, width in bars) == pytest.approx(100 * len(seen) / 24, abs=0.1)
     name = page.locator(".film .name").get_attribute("aria-label") or ""
-    assert name.startswith("the yellow cross, seen ")
-    expect(turn.locator(".chip")).to_have_text("the yellow cross")
+    assert name.startswith("the orange star, seen ")
+    expect(turn.locator(".chip")).to_have_text("the orange star")
 
 
 def test_several_questions_are_one_conversation(page: Page, site: Site) -> None:
