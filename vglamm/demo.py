@@ -28,9 +28,9 @@ from vglamm.show.page import write_page
 SIDE = 256
 """Pixels of a clip's side: large enough to look at; the model reduces it."""
 
-# Training draws its samples upwards from 0 and never comes here. Of 25 seeds these are two that the model does well on, so that one
+# Training draws its samples upwards from 0 and never comes here. Of 60 seeds these are two that the model does well on, so that one
 # sees what it is about; how it does on the average stands in docs/status.md.
-SEEDS = {"drawn": 900_000_017, "film": 900_000_003}
+SEEDS = {"drawn": 900_000_059, "film": 900_000_003}
 FILM = replace(NORMAL, name="film", grounds=(("film", 1.0),))
 
 
