@@ -6,7 +6,6 @@ Torch-free: a driver reads a recipe without loading the model's libraries.
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import json
 import math
 import os
@@ -130,7 +129,7 @@ def from_tree(kind: type[T], tree: dict[str, Any], path: str = "") -> T:
 def typed(kind: type, values: Mapping[str, Any], path: str = "") -> dict[str, Any]:
     """``values`` as keywords of ``kind``, whose annotations say what each may be; names that it has not are left to itself. A whole
     number does for a float. ConfigError names what is of another type."""
-    begin = inspect.unwrap(kind.__init__)  # type: ignore[misc]
+    begin = kind.__init__  # type: ignore[misc]
     stated = getattr(begin, "__annotations__", {})
     asked = type("Asked", (), {"__annotations__": {name: stated[name] for name in values if name in stated}})
     hints = typing.get_type_hints(asked, globalns=getattr(begin, "__globals__", {}))
